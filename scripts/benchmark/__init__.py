@@ -1,0 +1,1 @@
+"""The speed table: what a delivery costs here, beside what it costs without this package."""

@@ -1,0 +1,133 @@
+"""What a run says: each contender's numbers, and the ratios that are promised."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One contender in one round."""
+
+    contender: str
+    round: int
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float  # the server's, per request
+    core: float  # the share of its core the server got; well below 1 it waited, or others were in the way
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Two contenders set against each other, round by round."""
+
+    title: str
+    ours: str
+    theirs: str
+    at_least: float
+    aim: float
+    compare: Callable[[Sample, Sample], float]
+    unit: str = ""
+    less_is_better: bool = False
+
+    def verdict(self, value: float) -> str:
+        sign = -1 if self.less_is_better else 1
+        if sign * value >= sign * self.aim:
+            return "pass, aim met"
+        return "pass" if sign * value >= sign * self.at_least else "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A promise and what came of it, over the rounds."""
+
+    title: str
+    median: float
+    least: float
+    most: float
+    at_least: float
+    aim: float
+    unit: str
+    verdict: str
+
+
+def _rate(ours: Sample, theirs: Sample) -> float:
+    return ours.requests_per_second / theirs.requests_per_second
+
+
+def _extra_cpu(ours: Sample, theirs: Sample) -> float:
+    return ours.cpu_us - theirs.cpu_us
+
+
+RATIOS: Final = (
+    Promise("memory / bare ASGI app", "memory", "bare", 0.55, 0.70, _rate),
+    Promise("memory / hand-written", "memory", "handwritten", 2.6, 3.8, _rate),
+    Promise("memory-route / starlette", "memory-route", "starlette", 0.75, 0.90, _rate),
+    Promise("sqlite / starlette", "sqlite", "starlette", 0.30, 0.45, _rate),
+    Promise("memory - bare, CPU", "memory", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
+)
+
+
+def outcomes(samples: Sequence[Sample]) -> list[Outcome]:
+    """Compare within each round, never across: what slows a whole round then cancels out."""
+    by_place = {(sample.contender, sample.round): sample for sample in samples}
+    found = []
+    for promise in RATIOS:
+        values = [
+            promise.compare(sample, by_place[promise.theirs, sample.round])
+            for sample in samples
+            if sample.contender == promise.ours and (promise.theirs, sample.round) in by_place
+        ]
+        if values:
+            middle = median(values)
+            found.append(
+                Outcome(
+                    promise.title,
+                    middle,
+                    min(values),
+                    max(values),
+                    promise.at_least,
+                    promise.aim,
+                    promise.unit,
+                    promise.verdict(middle),
+                )
+            )
+    return found
+
+
+def text(samples: Sequence[Sample]) -> str:
+    """Lay the whole report out as aligned text."""
+    names = list(dict.fromkeys(sample.contender for sample in samples))
+    numbers: list[tuple[str, ...]] = [
+        ("contender", "req/s", "min", "max", "p50 ms", "p99 ms", "CPU µs", "least core")
+    ]
+    for name in names:
+        own = [sample for sample in samples if sample.contender == name]
+        rates = [sample.requests_per_second for sample in own]
+        numbers.append(
+            (
+                name,
+                f"{median(rates):,.0f}",
+                f"{min(rates):,.0f}",
+                f"{max(rates):,.0f}",
+                f"{median(sample.p50_ms for sample in own):.2f}",
+                f"{median(sample.p99_ms for sample in own):.2f}",
+                f"{median(sample.cpu_us for sample in own):.1f}",
+                f"{min(sample.core for sample in own):.0%}",
+            )
+        )
+    ratios: list[tuple[str, ...]] = [("within a round", "median", "min", "max", "at least", "aim", "")]
+    for outcome in outcomes(samples):
+        bounds = (outcome.median, outcome.least, outcome.most, outcome.at_least, outcome.aim)
+        ratios.append((outcome.title, *(f"{value:.2f}{outcome.unit}" for value in bounds), outcome.verdict))
+    return f"{_aligned(numbers)}\n\n{_aligned(ratios)}" if len(ratios) > 1 else _aligned(numbers)
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> str:
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
+    )

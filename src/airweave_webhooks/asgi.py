@@ -1,0 +1,120 @@
+"""The ASGI face: translation from scope, receive and send to headers and body, and from a `Reply` back."""
+
+import asyncio
+import logging
+import re
+from typing import Final, Protocol
+
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airweave_webhooks.bodies import BodyReader, ClientGone
+from airweave_webhooks.delivery import Reply
+from airweave_webhooks.errors import ConfigurationError, Refused
+from airweave_webhooks.signing import Envelope, Headers
+
+logger = logging.getLogger("airweave_webhooks")
+
+METHOD_NOT_ALLOWED: Final = Reply(405, "method_not_allowed")
+NO_BODY: Final = ((b"content-length", b"0"),)
+
+
+class Endpoint(Protocol):
+    """What the face needs of a receiver."""
+
+    @property
+    def bodies(self) -> BodyReader:
+        """The running loop's reader."""
+        ...
+
+    def admit(self, headers: Headers) -> Envelope:
+        """Check the headers before the body is read."""
+        ...
+
+    def refuse(self, error: Refused, envelope: Envelope | None = None) -> Reply:
+        """Report a refusal and make its answer."""
+        ...
+
+    async def receive(
+        self, envelope: Envelope, headers: Headers, body: bytes, tenant: str | None, started: float
+    ) -> Reply:
+        """Verify and process a request whose headers were admitted."""
+        ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *details: object) -> None: ...
+
+
+async def serve(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one ASGI scope: a request, or the server's lifespan where the receiver is the whole application."""
+    if scope["type"] == "lifespan":
+        await _lifespan(endpoint, receive, send)
+    elif scope["type"] != "http":
+        await send({"type": "websocket.close", "code": 1000})
+    elif scope["method"] == "POST":
+        await _post(endpoint, scope, receive, send)
+    elif scope["method"] in {"GET", "HEAD"}:
+        # Airweave probes a new subscription's URL, unsigned; any answer will do, and none is owed a body.
+        await _send(send, 200, NO_BODY, b"")
+    else:
+        headers = (*METHOD_NOT_ALLOWED.raw_headers, (b"allow", b"POST, HEAD, GET"))
+        await _send(send, METHOD_NOT_ALLOWED.status, headers, METHOD_NOT_ALLOWED.body)
+
+
+async def _post(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    started = asyncio.get_running_loop().time()
+    headers = scope["headers"]
+    envelope: Envelope | None = None
+    try:
+        envelope = endpoint.admit(headers)
+        reader = endpoint.bodies
+        room = reader.room_for(headers)
+        body = await reader.read(room, receive, started)
+    except ClientGone:
+        return
+    except Refused as error:
+        reply = endpoint.refuse(error, envelope)
+        # The rest of the body is unread: without this a slow sender could keep the connection for ever.
+        close = ((b"connection", b"close"),) if scope.get("http_version", "1.1").startswith("1") else ()
+        await _send(send, reply.status, (*reply.raw_headers, *close), reply.body)
+        return
+    try:
+        tenant = scope["path_params"].get("tenant") if "path_params" in scope else None
+        reply = await endpoint.receive(envelope, headers, body, None if tenant is None else str(tenant), started)
+    finally:
+        reader.release(room)
+    await _send(send, reply.status, reply.raw_headers, reply.body)
+
+
+async def _send(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(endpoint: Endpoint, receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        await endpoint.__aenter__()
+    except ConfigurationError as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    except Exception as error:
+        logger.exception("the receiver cannot be opened")
+        await send({"type": "lifespan.startup.failed", "message": repr(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await endpoint.__aexit__(None, None, None)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def route(endpoint: ASGIApp, path: str, name: str) -> Route:
+    """A Starlette route that answers `path` with and without a trailing slash.
+
+    Starlette would answer the other spelling with a redirect, which the sender does not follow.
+    """
+    made = Route(path.rstrip("/") or "/", endpoint, name=name, include_in_schema=False)
+    if made.path != "/":
+        made.path_regex = re.compile(made.path_regex.pattern.removesuffix("$") + "/?$")
+    return made

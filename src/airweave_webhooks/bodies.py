@@ -1,0 +1,156 @@
+"""Reading bodies that nobody has verified yet: bounded in length, in time, and in the sum of all that are in flight."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from airweave_webhooks.deadlines import Deadlines
+from airweave_webhooks.errors import BodyTooLarge, BodyTooSlow, MalformedRequest
+
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class ClientGone(Exception):  # noqa: N818 - nothing went wrong here
+    """The client hung up before its body was complete: there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bounds on what strangers may send.
+
+    Args:
+        most_bytes: of one body. The sender's own limit is about 2 MB.
+        most_bytes_in_flight: of all bodies in memory; a request beyond it waits for room.
+        read_within: seconds from the request's first header to the end of its body.
+    """
+
+    most_bytes: int = 4 * 2**20
+    most_bytes_in_flight: int = 64 * 2**20
+    read_within: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.most_bytes <= self.most_bytes_in_flight or not self.read_within > 0:
+            raise ValueError("BodyLimits takes positive numbers, with most_bytes no larger than most_bytes_in_flight")
+
+
+class BodyReader:
+    """Reads bodies within limits. Belongs to one event loop.
+
+    Args:
+        limits: the bounds.
+        deadlines: the loop's.
+    """
+
+    def __init__(self, limits: BodyLimits, deadlines: Deadlines) -> None:
+        self._limits = limits
+        self._deadlines = deadlines
+        self._in_flight = 0
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def read(self, room: int, receive: Receive, started: float) -> bytes:
+        """Wait for room, then read one body. Every `read` is followed by one `release` of the same room.
+
+        Args:
+            room: bytes to reserve, from `room_for`.
+            receive: ASGI's.
+            started: when the request's first header came, by the loop's time.
+
+        Raises:
+            BodyTooLarge: it is longer than the limit, or than it said.
+            BodyTooSlow: it, or room for it, did not come in time.
+            ClientGone: the client hung up.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "ASGI applications run in tasks"  # noqa: S101
+        late = False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            task.cancel()
+
+        self._deadlines.set(task, started + self._limits.read_within, expire)
+        try:
+            await self._reserve(room)
+            try:
+                return await self._read(room, receive)
+            except BaseException:
+                self.release(room)
+                raise
+        except asyncio.CancelledError:
+            if late and task.uncancel() == 0:
+                raise BodyTooSlow(f"the body was not complete within {self._limits.read_within:g} s") from None
+            raise
+        finally:
+            self._deadlines.clear(task)
+
+    async def _read(self, room: int, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > room:
+                raise BodyTooLarge(f"the body has more than {room} bytes")
+            return body
+        chunks: list[bytes] = []
+        length = 0
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            length += len(chunk)
+            if length > room:
+                raise BodyTooLarge(f"the body has more than {room} bytes")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+            message = await receive()
+
+    def room_for(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
+        """The bytes to reserve: what Content-Length says, and the most that is allowed where it says nothing.
+
+        Raises:
+            BodyTooLarge: it says too much.
+            MalformedRequest: it says nothing that is a number.
+        """
+        length = _declared_length(headers)
+        if length is None:
+            return self._limits.most_bytes
+        if length > self._limits.most_bytes:
+            raise BodyTooLarge(f"the body has {length} bytes, {self._limits.most_bytes} are allowed")
+        return length
+
+    async def _reserve(self, room: int) -> None:
+        if not self._queue and self._in_flight + room <= self._limits.most_bytes_in_flight:
+            self._in_flight += room
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (room, turn)
+        self._queue.append(entry)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._queue.remove(entry)
+            else:
+                self.release(room)
+            raise
+
+    def release(self, room: int) -> None:
+        """Make room for whoever waits, in the order in which they came."""
+        self._in_flight -= room
+        while self._queue and self._in_flight + self._queue[0][0] <= self._limits.most_bytes_in_flight:
+            waiting, turn = self._queue.popleft()
+            self._in_flight += waiting
+            turn.set_result(None)
+
+
+def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The value of Content-Length, None where there is none (a chunked body)."""
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 18:
+                raise MalformedRequest("the Content-Length is not a number")
+            return int(value)
+    return None

@@ -1,0 +1,1 @@
+"""Mounting a receiver in other frameworks. Each module needs its framework, and is imported by name."""

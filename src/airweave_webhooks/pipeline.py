@@ -1,0 +1,377 @@
+"""A verified delivery on its way: claim, run, settle, answer. One `Pipeline` per receiver and event loop."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+import os
+import random
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from airweave_webhooks.bodies import BodyLimits, BodyReader
+from airweave_webhooks.deadlines import Deadlines
+from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
+from airweave_webhooks.errors import Busy, LeaseLost, ShuttingDown, StoreDataError, Unavailable
+from airweave_webhooks.events import AnyEvent, UnknownEvent
+from airweave_webhooks.execution import Outcome, run_handlers
+from airweave_webhooks.leases import LeaseKeeper
+from airweave_webhooks.modes import Inline
+from airweave_webhooks.routing import Handler, Matched
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Settle, Store
+from airweave_webhooks.stores.coalesce import Coalescer
+from airweave_webhooks.telemetry import Observer, tell
+from airweave_webhooks.threads import LeftRunning, run_in_thread
+
+logger = logging.getLogger("airweave_webhooks")
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Seconds.
+PURGE_EVERY: Final = 3600.0
+ABANDONED_AFTER: Final = 48 * 3600.0
+PURGE_BATCH: Final = 500
+FIRST_SETTLE_PAUSE: Final = 0.05
+LONGEST_SETTLE_PAUSE: Final = 2.0
+# What cancelled handlers get to clean up, after the grace period.
+CLEAN_UP: Final = 2.0
+
+TOO_LATE: Final = Reply(503, "still_running", 5)
+
+
+def unavailable(error: Unavailable) -> Reply:
+    """Ask the sender to come again."""
+    return Reply(error.status, "unavailable", error.retry_after)
+
+
+class Pipeline:
+    """Works on verified deliveries under leases, so that each is done once, whoever else works on the same store.
+
+    Args:
+        name: the receiver's.
+        store: remembers what was done.
+        mode: time limits and bounds.
+        retention: seconds for which a finished delivery is remembered.
+        limits: bounds on bodies that are being read.
+        observer: is told what happens; None costs nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: Store,
+        mode: Inline,
+        retention: float,
+        limits: BodyLimits,
+        observer: Observer | None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.pid = os.getpid()
+        self._deadlines = Deadlines(self.loop)
+        self.bodies = BodyReader(limits, self._deadlines)
+        self._name = name
+        self._store = store
+        self._mode = mode
+        self._retention = retention
+        self._observer = observer
+        self._owner = f"{socket.gethostname()}:{self.pid}"
+        self._keeper = LeaseKeeper(store, mode.lease, alive=lambda: not self.loop.is_closed())
+        self._slots = asyncio.Semaphore(mode.most_threads)
+        self._running: dict[asyncio.Future[Reply], asyncio.Task[None]] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self._open = False
+        self._closing = False
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[object]] = set()
+        self._claims = Coalescer(store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back)
+        self._settles = Coalescer(store.settle, key=lambda wish: wish.lease.key, size=_settle_size)
+        # Where a call costs no trip there is nothing to gather.
+        self._claim: Callable[[Claim], Awaitable[Claimed]] = (
+            self._claims if store.round_trip else partial(_one, store.claim)
+        )
+        self._settle: Callable[[Settle], Awaitable[bool]] = (
+            self._settles if store.round_trip else partial(_one, store.settle)
+        )
+
+    async def open(self) -> None:
+        """Open the store and start what runs in the background; once, however many ask at the same time.
+
+        Raises:
+            ConfigurationError, StoreUnavailable: the store cannot be opened.
+        """
+        if self._open:
+            return
+        opening = self._opening = self._opening or self.loop.create_task(self._start())
+        try:
+            await asyncio.shield(opening)
+        finally:
+            if opening.done():
+                self._opening = None
+
+    async def _start(self) -> None:
+        await self._store.open()
+        self._keeper.start()
+        self._housekeeper = self.loop.create_task(self._keep_house())
+        self._open = True
+
+    async def close(self) -> None:
+        """Take nothing new, let handlers finish within the grace period, cancel the rest, close the store.
+
+        A handler that runs in a thread cannot be cancelled: its lease is left to expire.
+        """
+        self._closing = True
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=self._mode.shutdown_grace)
+        if self._running:
+            left = list(self._running.values())
+            logger.warning(
+                "receiver %s closes while %d handlers still run, after %g s of grace; their deliveries will come again",
+                self._name,
+                len(left),
+                self._mode.shutdown_grace,
+            )
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=CLEAN_UP)
+        if not self._open:
+            return
+        self._open = False
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+            await asyncio.wait([self._housekeeper])
+        await self._claims.settled()
+        if self._background:
+            await asyncio.wait(self._background, timeout=CLEAN_UP)
+        await self._settles.settled()
+        # The keeper's thread may be inside the store: joining it on the event loop could wait for a lock.
+        await asyncio.to_thread(self._keeper.stop)
+        await self._store.close()
+
+    async def process(self, delivery: Delivery, matched: Matched, deadline: float) -> Reply:
+        """Work on one delivery, and answer no later than `deadline` (the loop's time).
+
+        The work runs in a task of its own: a client that hangs up, or a deadline that passes, ends the waiting and not
+        the work.
+
+        Raises:
+            ShuttingDown, Busy, StoreUnavailable: it was not taken.
+        """
+        if self._closing:
+            raise ShuttingDown("the receiver is closing")
+        if len(self._running) >= self._mode.most_in_flight:
+            raise Busy(f"{len(self._running)} deliveries are in flight already")
+        if not self._open:
+            await self.open()
+        answer: asyncio.Future[Reply] = self.loop.create_future()
+        task = _start_task(self.loop, self._work(delivery, matched, answer))
+        if answer.done():
+            return answer.result()
+        self._running[answer] = task
+        self._deadlines.set(answer, deadline, partial(_answer, answer, TOO_LATE))
+        try:
+            return await answer
+        finally:
+            self._deadlines.clear(answer)
+
+    async def _work(self, delivery: Delivery, matched: Matched, answer: "asyncio.Future[Reply]") -> None:
+        try:
+            reply = await self._deliver(delivery, matched)
+        except LeaseLost as error:
+            logger.error("%s", error)  # noqa: TRY400 - the trace would show only ourselves
+            reply = Reply(error.status, "lease_lost", 1)
+        except Unavailable as error:
+            logger.error("delivery %s was not taken: %s", delivery.key, error)  # noqa: TRY400 - likewise
+            reply = unavailable(error)
+        except asyncio.CancelledError:
+            _answer(answer, unavailable(ShuttingDown("the receiver is closing")))
+            raise
+        except Exception:
+            logger.exception("delivery %s failed outside of its handlers", delivery.key)
+            reply = FAILED
+        finally:
+            self._running.pop(answer, None)
+        _answer(answer, reply)
+
+    async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
+        claim = self._claim_for(delivery, matched)
+        claimed = await self._claim(claim)
+        if claimed.verdict != "claimed":
+            return self._not_ours(claimed, delivery)
+        if claim.into != "leased":
+            return ACCEPTED if claim.into == "dead" else IGNORED
+        delivery.attempt = claimed.attempt
+        delivery.generation = claimed.generation
+        lease = Lease(claim.key, claimed.fence, claim.token)
+        self._keeper.hold(lease)
+        try:
+            outcome = await run_handlers(
+                matched.handlers,
+                delivery,
+                claimed.results,
+                self._run_in_thread,
+                None if self._observer is None else partial(self._handler_finished, delivery),
+            )
+            for error in outcome.failures:
+                logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
+            wish = _wish(lease, outcome, delivery if matched.waiting else None)
+            if not await self._settle_patiently(wish):
+                if self._observer is not None:
+                    tell(self._observer.lease_lost, delivery)
+                raise LeaseLost(
+                    f"delivery {delivery.key}: the lease was lost while a handler ran, and another process took the"
+                    " delivery over; this result is refused"
+                )
+        except LeftRunning:
+            raise  # its thread goes on: the lease expires by itself, and not before the others may start
+        except asyncio.CancelledError:
+            await self._settle(Settle(lease, "pending", "cancelled", claimed.results))
+            raise
+        finally:
+            self._keeper.drop(lease)
+        return ACCEPTED if matched.waiting and wish.state == "dead" else outcome.reply
+
+    def _claim_for(self, delivery: Delivery, matched: Matched) -> Claim:
+        into, reason, body = "leased", None, None
+        if not matched.handlers:
+            into, reason, body = ("dead", "drift", delivery.body) if matched.waiting else ("done", "ignored", None)
+        return Claim(
+            Key(self._name, delivery.tenant or "", delivery.key),
+            delivery.id,
+            hashlib.sha256(delivery.body).digest(),
+            os.urandom(16),
+            facts_of(delivery.event),
+            self._mode.lease,
+            self._owner,
+            into,  # type: ignore[arg-type]
+            reason,
+            body,
+        )
+
+    def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:
+        match claimed.verdict:
+            case "duplicate":
+                return DUPLICATE
+            case "accepted":
+                return ACCEPTED
+            case "conflict":
+                logger.error(
+                    "delivery %s: message id %s came before with another body; it is not processed",
+                    delivery.key,
+                    delivery.id,
+                )
+                return CONFLICT
+            case _:
+                return Reply(409, "in_progress", max(1, math.ceil(claimed.retry_after)))
+
+    async def _settle_patiently(self, wish: Settle) -> bool:
+        """Settle, and while the store is away try again for as long as the lease lasts: the work is done."""
+        give_up = self.loop.time() + self._mode.lease
+        pause = FIRST_SETTLE_PAUSE
+        while True:
+            try:
+                return await self._settle(wish)
+            except Unavailable as error:
+                if self.loop.time() + pause > give_up:
+                    raise
+                logger.warning("delivery %s is done, but not settled: %s", wish.lease.key.key, error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(2 * pause, LONGEST_SETTLE_PAUSE)
+
+    def _give_back(self, claim: Claim, claimed: Claimed) -> None:
+        """Release what was won for a caller that has gone."""
+        if claimed.verdict == "claimed" and claim.into == "leased":
+            lease = Lease(claim.key, claimed.fence, claim.token)
+            task = self.loop.create_task(self._release(Settle(lease, "pending", "released", claimed.results)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _release(self, wish: Settle) -> None:
+        with contextlib.suppress(Unavailable, StoreDataError):  # then the lease runs out
+            await self._settle(wish)
+
+    async def _run_in_thread(self, call: Callable[[], T]) -> T:
+        return await run_in_thread(call, self._slots)
+
+    def _handler_finished(
+        self, delivery: Delivery, handler: Handler, seconds: float, error: BaseException | None
+    ) -> None:
+        assert self._observer is not None, "it is asked for only where there is one"  # noqa: S101
+        tell(self._observer.handler_finished, delivery, handler.id, seconds, error)
+
+    async def _keep_house(self) -> None:
+        """Purge now and then; at random times, so that many processes do not all do it at once."""
+        while True:
+            await asyncio.sleep(PURGE_EVERY * random.uniform(0.01, 1.0))  # noqa: S311 - jitter
+            try:
+                await self.purge()
+            except Exception:
+                logger.exception("receiver %s cannot purge its store; trying again later", self._name)
+
+    async def purge(self) -> int:
+        """Remove what is older than the retention, in bounded batches.
+
+        Returns:
+            How many records were removed or given up.
+        """
+        total = 0
+        while True:
+            touched = await self._store.purge(done_for=self._retention, abandoned_for=ABANDONED_AFTER, most=PURGE_BATCH)
+            total += touched
+            if touched < PURGE_BATCH:
+                return total
+
+
+def facts_of(event: AnyEvent) -> Facts:
+    """What the record says about an event. Of an event that we do not know, only its type and time."""
+    if isinstance(event, UnknownEvent):
+        return Facts(event.event_type, event_time=event.timestamp.timestamp() if event.timestamp else None)
+    job_id = getattr(event, "sync_job_id", None)
+    return Facts(
+        event.event_type,
+        getattr(event, "collection_readable_id", None),
+        getattr(event, "source_type", None),
+        None if job_id is None else str(job_id),
+        event.timestamp.timestamp(),
+    )
+
+
+def _wish(lease: Lease, outcome: Outcome, drifted: Delivery | None) -> Settle:
+    state, error = outcome.state, outcome.error
+    if state == "pending":
+        reason = "failed" if outcome.failures else "retry"
+        return Settle(lease, "pending", reason, outcome.results, error, delay=outcome.retry_after)
+    if drifted is not None:
+        # Some handlers ran; the one that wanted the event as it was is to run after an upgrade.
+        return Settle(lease, "dead", "drift", outcome.results, error, body=drifted.body)
+    return Settle(lease, state, "processed" if state == "done" else "rejected", outcome.results, error)
+
+
+def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:
+    if not answer.done():
+        answer.set_result(reply)
+
+
+async def _one(verb: Callable[[Sequence[Item]], Awaitable[list[Result]]], item: Item) -> Result:
+    return (await verb([item]))[0]
+
+
+def _claim_size(claim: Claim) -> int:
+    return 512 + len(claim.body or b"")
+
+
+def _settle_size(wish: Settle) -> int:
+    return 512 + len(wish.body or b"")
+
+
+def _start_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    if sys.version_info >= (3, 12):
+        # Runs at once, up to its first wait: with a store in memory most deliveries never wait at all.
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)

@@ -1,0 +1,298 @@
+"""`Receiver`, what users configure, decorate and mount."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from airweave_webhooks import asgi
+from airweave_webhooks.bodies import BodyLimits, BodyReader
+from airweave_webhooks.delivery import FAILED, Delivery, Reply
+from airweave_webhooks.errors import (
+    BodyTooLarge,
+    ConfigurationError,
+    Refused,
+    SecretLookupFailed,
+    Unavailable,
+)
+from airweave_webhooks.events import UnknownEvent, parse
+from airweave_webhooks.gate import Gate
+from airweave_webhooks.keyring import Keyring, Secrets
+from airweave_webhooks.modes import Inline
+from airweave_webhooks.pipeline import Pipeline, unavailable
+from airweave_webhooks.routing import Router
+from airweave_webhooks.signing import Envelope, Headers
+from airweave_webhooks.stores import Store, store_from_url
+from airweave_webhooks.telemetry import Observer, tell
+
+logger = logging.getLogger("airweave_webhooks")
+
+DAY: Final = 86_400.0
+# `recover` replays failed messages up to 14 days old; a record that is gone by then makes one effect two.
+SHORTEST_RETENTION_DAYS: Final = 16
+
+_KEPT_HEADERS: Final = {b"content-type": "content-type", b"user-agent": "user-agent"}
+
+# Receivers that are open in this process.
+_open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
+
+
+class Receiver(Router):
+    """Receives Airweave's webhooks: verified, parsed, deduplicated, given to the handlers registered with `on()`.
+
+    It is an ASGI application, and can be mounted as a whole (`app.mount`), as a route (`route()`), or by an
+    integration. Without any framework, `await receiver.handle(headers, body)` is all of it.
+
+    Args:
+        name: part of every record's key, so that receivers can share a store. Changing it forgets what was done.
+        secrets: `whsec_…` or `whpk_…`; a list of them during a rotation; or a sync or async callable, cached for a
+            minute, that returns either. A callable with a parameter gets the tenant (the path's `{tenant}`) and
+            returns None for an unknown one. Without it `AIRWEAVE_WEBHOOK_SECRET` is read when the receiver opens.
+        retired_secrets: secrets from before a rotation. They verify nothing; the log says when one is still used.
+        store: where deliveries are remembered: a URL (`memory:`, `sqlite:///path`) or a `Store`.
+        mode: when a delivery is acknowledged.
+        key: what a delivery is deduplicated by, instead of its message id; see `natural_key`.
+        tolerance: seconds that a signature's timestamp may lie in the past or in the future.
+        retention_days: days for which finished deliveries are remembered, at least 16.
+        body_limits: bounds on what strangers may send.
+        observer: is told what happens.
+        clock: seconds since the epoch, for the tolerance.
+
+    Raises:
+        ConfigurationError: an argument cannot work; the message says which and why.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "default",
+        secrets: Secrets | None = None,
+        retired_secrets: Sequence[str] = (),
+        store: str | Store = "memory:",
+        mode: Inline | None = None,
+        key: Callable[[Delivery], str] | None = None,
+        tolerance: float = 300.0,
+        retention_days: float = 30,
+        body_limits: BodyLimits | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        if not name or len(name) > 100 or not name.isprintable():
+            raise ConfigurationError(f"Receiver(name={name!r}): takes 1 to 100 printable characters")
+        if not tolerance > 0:
+            raise ConfigurationError(f"Receiver(tolerance={tolerance!r}): takes a positive number of seconds")
+        if retention_days < SHORTEST_RETENTION_DAYS:
+            raise ConfigurationError(
+                f"Receiver(retention_days={retention_days!r}): the sender can replay what is 14 days old, so records"
+                f" are kept for at least {SHORTEST_RETENTION_DAYS} days"
+            )
+        self.name = name
+        self.store: Store = store_from_url(store) if isinstance(store, str) else store
+        self._mode = mode or Inline()
+        self._key = key
+        self._retention = retention_days * DAY
+        self._limits = body_limits or BodyLimits()
+        self._observer = observer
+        self._keyring = Keyring(secrets, retired_secrets)
+        self._gate = Gate(self._keyring, tolerance=tolerance, clock=clock, observer=observer, name=name)
+        self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
+        self._references: dict[Pipeline, int] = {}
+        self._opened_lazily = False
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.name!r} on {self.store!r}>"
+
+    async def handle(self, headers: Headers, body: bytes, tenant: str | None = None) -> Reply:
+        """Receive one request: the whole receiver, without any framework.
+
+        Args:
+            headers: all of the request's, as a mapping or as pairs (which show repeated ones).
+            body: the raw bytes, untouched by any middleware.
+            tenant: whose secrets to verify with, on a receiver that serves tenants.
+
+        Returns:
+            The answer; requests that are refused, and handlers that fail, get one too.
+        """
+        if not isinstance(body, bytes):
+            raise TypeError(f"handle() needs the raw bytes of the body, not {type(body).__name__}")
+        started = asyncio.get_running_loop().time()
+        headers = headers if isinstance(headers, Mapping) else list(headers)  # type: ignore[assignment]
+        envelope: Envelope | None = None
+        try:
+            envelope = self.admit(headers)
+            if len(body) > self._limits.most_bytes:
+                raise BodyTooLarge(f"the body has {len(body)} bytes, {self._limits.most_bytes} are allowed")
+        except Refused as error:
+            return self.refuse(error, envelope)
+        return await self.receive(envelope, headers, body, tenant, started)
+
+    def admit(self, headers: Headers) -> Envelope:
+        """Check the headers before the body is read: the first half of `handle`, for integrations.
+
+        Raises:
+            Refused: they are malformed, stale or from the future.
+        """
+        return self._gate.admit(headers)
+
+    def refuse(self, error: Refused, envelope: Envelope | None = None) -> Reply:
+        """Report a refusal to the log and the observer, and make its answer, which does not say why."""
+        self._gate.report(error, envelope.id if envelope else None)
+        return Reply(error.status, error.outcome)
+
+    async def receive(
+        self, envelope: Envelope, headers: Headers, body: bytes, tenant: str | None, started: float
+    ) -> Reply:
+        """Verify and process a request whose headers were admitted: the second half of `handle`.
+
+        Args:
+            envelope: from `admit`.
+            headers: those that it was made from.
+            body: the raw bytes.
+            tenant: as for `handle`.
+            started: when the first header came, by the event loop's time.
+        """
+        try:
+            pipeline = self._here()
+            await self._gate.verify(envelope, body, tenant)
+            event = parse(body)
+        except Refused as error:
+            return self.refuse(error, envelope)
+        except (SecretLookupFailed, ConfigurationError) as error:
+            logger.error("receiver %s cannot verify anything: %s", self.name, error)  # noqa: TRY400
+            return Reply(503, "unavailable", 5)
+        delivery = Delivery(
+            envelope.id, envelope.timestamp, tenant, _kept(headers), body, event, self.name, envelope.id
+        )
+        if isinstance(event, UnknownEvent) and self._observer is not None:
+            tell(self._observer.drifted, delivery)
+        reply = await self._process(pipeline, delivery, started)
+        if self._observer is not None:
+            tell(self._observer.replied, delivery, reply, pipeline.loop.time() - started)
+        return reply
+
+    async def _process(self, pipeline: Pipeline, delivery: Delivery, started: float) -> Reply:
+        try:
+            if self._key is not None:
+                delivery.key = self._key(delivery)
+            matched = self.table.match(delivery.event)
+            return await pipeline.process(delivery, matched, started + self._mode.answer_within)
+        except Unavailable as error:
+            logger.warning("delivery %s was not taken: %s", delivery.id, error)
+            return unavailable(error)
+        except ConfigurationError as error:
+            logger.error("receiver %s cannot work: %s", self.name, error)  # noqa: TRY400 - the message is the remedy
+            return Reply(503, "unavailable", 60)
+        except Exception:
+            logger.exception("delivery %s failed before it was claimed", delivery.id)
+            return FAILED
+
+    @property
+    def bodies(self) -> BodyReader:
+        """The running event loop's reader of bodies, for integrations."""
+        return self._here().bodies
+
+    def _here(self) -> Pipeline:
+        """The pipeline of the running event loop in this process (which may be a fork of the one that opened it)."""
+        loop = asyncio.get_running_loop()
+        pipeline = self._pipelines.get(loop)
+        if pipeline is not None and pipeline.pid == os.getpid():
+            return pipeline
+        self._keyring.open()
+        for other in [other for other in self._pipelines if other.is_closed() or other is loop]:
+            self._references.pop(self._pipelines.pop(other), None)
+        self._refuse_a_twin()
+        pipeline = Pipeline(
+            name=self.name,
+            store=self.store,
+            mode=self._mode,
+            retention=self._retention,
+            limits=self._limits,
+            observer=self._observer,
+        )
+        self._pipelines[loop] = pipeline
+        _open_receivers.add(self)
+        return pipeline
+
+    def _refuse_a_twin(self) -> None:
+        for other in _open_receivers:
+            if other is not self and other._pipelines and other.name == self.name and other.store == self.store:
+                raise ConfigurationError(
+                    f"two receivers called {self.name!r} share {self.store!r}: each would take the other's deliveries"
+                    " for duplicates and acknowledge them unhandled; give each a name=… of its own"
+                )
+
+    async def __aenter__(self) -> Self:
+        """Open: check the handlers, read the secret, connect to the store. Entering twice counts references.
+
+        Raises:
+            ConfigurationError: something is missing or wrong; the message says what to do.
+            StoreUnavailable: the store cannot be reached.
+        """
+        _ = self.table
+        pipeline = self._here()
+        self._references[pipeline] = self._references.get(pipeline, 0) + 1
+        try:
+            await pipeline.open()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close, when everybody who opened has: finish what runs within the grace period."""
+        pipeline = self._pipelines.get(asyncio.get_running_loop())
+        if pipeline is None:
+            return
+        self._references[pipeline] -= 1
+        if self._references[pipeline]:
+            return
+        await pipeline.close()
+        del self._references[pipeline], self._pipelines[pipeline.loop]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+        """Open and close with the application: `FastAPI(lifespan=receiver.lifespan)`, likewise for Starlette."""
+        async with self:
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI application, alone or mounted."""
+        await asgi.serve(self, scope, receive, send)
+
+    def route(self, path: str) -> Route:
+        """Make a Starlette route for `path`, with or without a trailing slash; `{tenant}` in it names the tenant.
+
+        Raises:
+            ConfigurationError: a tenant in the path, but the same secrets for all.
+        """
+        self.check_path(path)
+        return asgi.route(self, path, f"airweave-webhooks-{self.name}")
+
+    def check_path(self, path: str) -> None:
+        """Refuse a path that cannot work with this receiver's secrets.
+
+        Raises:
+            ConfigurationError: a tenant in the path, but the same secrets for all.
+        """
+        if "{tenant" in path and not self._keyring.serves_tenants:
+            raise ConfigurationError(
+                f"{path} names a tenant, but the secrets are the same for all, so any tenant could sign for another:"
+                " pass Receiver(secrets=lookup) with a callable that takes the tenant"
+            )
+
+
+def _kept(headers: Headers) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        word = _KEPT_HEADERS.get(name if isinstance(name, bytes) else name.lower().encode("latin-1", "replace"))
+        if word is not None:
+            kept[word] = value.decode("latin-1") if isinstance(value, bytes) else value
+    return kept

@@ -1,0 +1,89 @@
+"""The compiled routing table: event in, handlers out."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from airweave_webhooks.delivery import Delivery
+from airweave_webhooks.events import EVENT_TYPES, AnyEvent, Event, UnknownEvent
+from airweave_webhooks.routing.patterns import EVENT_CLASSES
+
+_MISSING: Final = object()
+
+# Runs a handler with all its arguments; the second argument runs a blocking call in a thread.
+RunInThread: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+Call: TypeAlias = Callable[[Delivery, RunInThread], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function, ready to run."""
+
+    id: str
+    function: Callable[..., object]
+    classes: frozenset[type[Event]]
+    filters: tuple[tuple[str, frozenset[object]], ...]
+    when: Callable[[Any], bool] | None
+    call: Call
+
+    def broken_by(self, error: Exception) -> "Handler":
+        """This handler, failing with `error`, as when its predicate raised."""
+
+        async def fail(_delivery: Delivery, _run_in_thread: RunInThread) -> None:
+            raise error
+
+        return replace(self, call=fail)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What is to be done about one event."""
+
+    handlers: Sequence[Handler]
+    waiting: bool = False
+    """A handler wanted this type, but the fields have drifted too far to make the event that it takes."""
+
+
+class Table:
+    """Handlers by event class.
+
+    Args:
+        handlers: in the order in which they run.
+    """
+
+    def __init__(self, handlers: Sequence[Handler]) -> None:
+        self.handlers = handlers
+        self._by_class: Mapping[type[Event], Sequence[Handler]] = {
+            cls: tuple(handler for handler in handlers if cls in handler.classes) for cls in EVENT_CLASSES
+        }
+        # What an event gets whose class has neither filters nor predicates to ask.
+        self._unconditional = {
+            cls: Matched(candidates)
+            for cls, candidates in self._by_class.items()
+            if cls is not UnknownEvent and not any(handler.filters or handler.when for handler in candidates)
+        }
+
+    def match(self, event: AnyEvent) -> Matched:
+        """Find the handlers of `event`, in the order of their registration."""
+        matched = self._unconditional.get(event.__class__)
+        if matched is not None:
+            return matched
+        found: list[Handler] = []
+        for handler in self._by_class[event.__class__]:
+            if any(getattr(event, name, _MISSING) not in values for name, values in handler.filters):
+                continue
+            if handler.when is not None:
+                try:
+                    if not handler.when(event):
+                        continue
+                except Exception as error:  # noqa: BLE001 - the other handlers run all the same
+                    found.append(handler.broken_by(error))
+                    continue
+            found.append(handler)
+        return Matched(found, waiting=self._somebody_waits(event))
+
+    def _somebody_waits(self, event: AnyEvent) -> bool:
+        if not isinstance(event, UnknownEvent) or not event.drifted:
+            return False
+        wanted = self._by_class[EVENT_TYPES[event.event_type]]
+        return any(UnknownEvent not in handler.classes for handler in wanted)

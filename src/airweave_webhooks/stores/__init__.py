@@ -1,0 +1,27 @@
+"""Where deliveries are remembered. `store_from_url` knows the URLs; a store of your own implements `Store`."""
+
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.stores.base import Store
+from airweave_webhooks.stores.memory import MemoryStore
+from airweave_webhooks.stores.sqlite import SQLiteStore
+
+__all__ = ["MemoryStore", "SQLiteStore", "Store", "store_from_url"]
+
+
+def store_from_url(url: str) -> Store:
+    """Make the store that a URL names: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme == "memory" and rest.strip("/") == "":
+        return MemoryStore()
+    if colon and scheme == "sqlite":
+        if not rest.startswith("///") or rest == "///":
+            raise ConfigurationError(
+                "a SQLite store is written sqlite:///relative.db or, with four slashes, sqlite:////absolute.db"
+            )
+        return SQLiteStore(rest.removeprefix("///"))
+    # Whatever stands behind the scheme can be a password.
+    raise ConfigurationError(f"no store for {scheme + ':…' if colon else repr(url)}: use memory: or sqlite:///path")

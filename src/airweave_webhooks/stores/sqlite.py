@@ -1,0 +1,292 @@
+"""`sqlite:///path`, the embedded default: durable, shared by the processes of one machine."""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
+from airweave_webhooks.stores import sqlite_schema as sql
+from airweave_webhooks.stores import transitions
+from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+
+T = TypeVar("T")
+
+OLDEST_SQLITE: Final = (3, 35, 0)
+# Seconds. SQLite's own busy handler sleeps ever longer and starves whoever came late; we ask again soon, at random.
+RETRY_PAUSE: Final = (0.0005, 0.004)
+# Seconds that a writer steps aside after a commit while other processes want the file too.
+STEP_ASIDE: Final = 0.002
+
+# Connections that a fork inherited. Using one would corrupt the file, and closing one would drop the locks that
+# the parent holds, so they are kept from the garbage collector.
+_inherited: Final[list[object]] = []
+
+
+class SQLiteStore:
+    """Keeps records in one SQLite file in WAL mode. Several processes may share the file, several machines may not.
+
+    One thread writes; what concurrent callers want is gathered into one transaction. A commit that backs an answer
+    to the sender is synced to the disk (`synchronous=FULL`), a lease need only survive the process (`NORMAL`).
+
+    Args:
+        path: the file; it is created, its directory is not.
+        patience: seconds to wait for other processes' locks before `StoreUnavailable`.
+        clock: seconds since the epoch. All processes on a machine share it.
+    """
+
+    round_trip = True
+    durable = True
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, patience: float = 5.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.path = os.fspath(path)
+        if self.path in {"", ":memory:"}:
+            raise ConfigurationError("the SQLite store needs a file: SQLiteStore('airweave.db')")
+        self._patience = patience
+        self._clock = clock
+        self._opened = 0
+        self._pid = os.getpid()
+        self._writer: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._renewing: sqlite3.Connection | None = None
+        # Opening and closing can come from the event loops of several threads.
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Two stores on one file are the same store."""
+        return isinstance(other, SQLiteStore) and Path(self.path).absolute() == Path(other.path).absolute()
+
+    def __hash__(self) -> int:
+        return hash(Path(self.path).absolute())
+
+    async def open(self) -> None:
+        """Open the file, creating it and its tables when they are missing.
+
+        Raises:
+            ConfigurationError: the file cannot be used; the message says what to do.
+        """
+        with self._lock:
+            self._forget_what_a_fork_inherited()
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(1, thread_name_prefix="airweave-sqlite")
+            self._opened += 1
+        try:
+            await self._write(lambda _: None, "NORMAL")
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is under way and close the file."""
+        with self._lock:
+            self._opened -= 1
+            if self._opened or self._writer is None:
+                return
+            writer, self._writer = self._writer, None
+        await asyncio.get_running_loop().run_in_executor(writer, self._close_connections)
+        writer.shutdown()
+
+    def _close_connections(self) -> None:
+        for connection in (self._connection, self._renewing):
+            if connection is not None:
+                connection.close()
+        self._connection = self._renewing = None
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Claim each, in one transaction."""
+        # A lease need not survive the machine, but "there is nothing to do" is answered with 200.
+        final = any(claim.into != "leased" for claim in claims)
+
+        def run(connection: sqlite3.Connection) -> list[Claimed]:
+            now = self._clock()
+            return [_claim(connection, claim, now) for claim in claims]
+
+        return await self._write(run, "FULL" if final else "NORMAL")
+
+    async def settle(self, settles: Sequence[Settle]) -> list[bool]:
+        """Settle each whose lease is current, in one transaction that is synced to the disk."""
+
+        def run(connection: sqlite3.Connection) -> list[bool]:
+            now = self._clock()
+            return [_settle(connection, wish, now) for wish in settles]
+
+        return await self._write(run, "FULL")
+
+    def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
+        """Renew each that is current, on a connection of the calling thread's own."""
+        with self._lock:
+            self._forget_what_a_fork_inherited()
+
+        def run(connection: sqlite3.Connection) -> list[bool]:
+            until = self._clock() + seconds
+            return [connection.execute(sql.RENEW, (until, *_where(lease))).rowcount == 1 for lease in leases]
+
+        def work() -> list[bool]:
+            if self._renewing is None:
+                self._renewing = self._connect()
+            return _transaction(self._renewing, run, "NORMAL")
+
+        return self._patiently(work)
+
+    async def get(self, keys: Sequence[Key]) -> list[Record | None]:
+        """Read records."""
+        return await self._write(lambda connection: [_get(connection, key) for key in keys], "NORMAL")
+
+    async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
+        """Remove what is finished, give up what is abandoned."""
+
+        def run(connection: sqlite3.Connection) -> int:
+            now = self._clock()
+            gone = connection.execute(sql.PURGE_DONE, (now - done_for, most)).rowcount
+            before = now - abandoned_for
+            given_up = connection.execute(sql.ABANDON, (now, before, before, most - gone)).rowcount
+            return gone + given_up
+
+        return await self._write(run, "NORMAL")
+
+    async def _write(self, run: Callable[[sqlite3.Connection], T], sync: Literal["FULL", "NORMAL"]) -> T:
+        """Run one transaction in the writer's thread."""
+        writer = self._writer
+        if writer is None or self._pid != os.getpid():
+            raise StoreUnavailable(f"{self!r} is not open in this process")
+
+        def work() -> T:
+            if self._connection is None:
+                self._connection = self._connect()
+                sql.migrate(self._connection, self.path)
+            return _transaction(self._connection, run, sync)
+
+        return await asyncio.get_running_loop().run_in_executor(writer, self._patiently, work)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Run `work`, again and again while another process holds the file, and translate what goes wrong."""
+        deadline = time.monotonic() + self._patience
+        waited = False
+        while True:
+            try:
+                result = work()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise self._translated(error) from error
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"{self.path} was locked by another process for {self._patience:g} s"
+                    ) from error
+                waited = True
+                time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 - jitter
+            except (
+                sqlite3.DataError,
+                sqlite3.InterfaceError,
+                OverflowError,
+                UnicodeError,
+                TypeError,
+            ) as error:
+                raise StoreDataError(f"SQLite cannot store this record: {error}") from error
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+            else:
+                if waited:
+                    # Whoever had to wait has company: without a pause one of two processes gets no turn.
+                    time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
+                return result
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise ConfigurationError(f"SQLite 3.35 or later is needed, Python has {sqlite3.sqlite_version}")
+        # One thread at a time uses each connection; `close` comes from whichever.
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN:
+            directory = Path(self.path).absolute().parent
+            remedy = f"create the directory {directory}" if not directory.exists() else "check its permissions"
+            return ConfigurationError(f"cannot open {self.path}: {remedy}")
+        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+            return ConfigurationError(f"{self.path} is read-only: give this process the right to write it")
+        if code == sqlite3.SQLITE_NOTADB:
+            return ConfigurationError(f"{self.path} is not a SQLite database: name another file")
+        if code == sqlite3.SQLITE_TOOBIG:
+            return StoreDataError(f"SQLite cannot store this record: {error}")
+        return StoreUnavailable(f"{self.path}: {error}")
+
+    def _forget_what_a_fork_inherited(self) -> None:
+        if self._pid != os.getpid():
+            _inherited.extend([self._connection, self._renewing, self._writer])
+            self._connection = self._renewing = self._writer = None
+            self._opened = 0
+            self._pid = os.getpid()
+
+
+def _transaction(
+    connection: sqlite3.Connection, run: Callable[[sqlite3.Connection], T], sync: Literal["FULL", "NORMAL"]
+) -> T:
+    # Inside a transaction SQLite would ignore the setting.
+    connection.execute(f"PRAGMA synchronous = {sync}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = run(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _claim(connection: sqlite3.Connection, claim: Claim, now: float) -> Claimed:
+    fresh = transitions.first_claim(claim, now)
+    if connection.execute(sql.INSERT, sql.to_row(fresh)).rowcount == 1:
+        return transitions.granted(fresh)
+    record = _get(connection, claim.key)
+    assert record is not None, "the insert met a conflict, under the write lock"  # noqa: S101
+    answer, changed = transitions.claim_again(record, claim, now)
+    if changed:
+        connection.execute(sql.REPLACE, sql.to_row(record))
+    return answer
+
+
+def _settle(connection: sqlite3.Connection, wish: Settle, now: float) -> bool:
+    due_at = now + wish.delay if wish.state == "pending" else None
+    results = json.dumps(dict(wish.results)) if wish.results else "{}"
+    changes = (wish.state, wish.reason, results, sql.as_text(wish.error), now, due_at, wish.body)
+    if connection.execute(sql.SETTLE, (*changes, *_where(wish.lease))).rowcount == 1:
+        return True
+    # Not leased, or not by this holder: it stands only if this very settle was done before.
+    record = _get(connection, wish.lease.key)
+    return transitions.settle(record, wish, now)[0]
+
+
+def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
+    row = connection.execute(sql.SELECT, _key(key)).fetchone()
+    return None if row is None else sql.from_row(row)
+
+
+def _key(key: Key) -> tuple[str | None, ...]:
+    return tuple(sql.as_text(part) for part in key)
+
+
+def _where(lease: Lease) -> tuple[object, ...]:
+    return (*_key(lease.key), lease.fence, lease.token)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

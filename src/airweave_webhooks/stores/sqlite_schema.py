@@ -1,0 +1,185 @@
+"""The schema of the SQLite store, in numbered steps, and the record's way into a row and back."""
+
+import json
+import sqlite3
+from typing import Any, Final
+
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.stores.base import Facts, Key, Record
+
+# Step N brings a file from version N to N + 1; `PRAGMA user_version` holds the version. Never edit a released step.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE deliveries (
+            receiver TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            key TEXT NOT NULL,
+            message_id TEXT NOT NULL,
+            digest BLOB NOT NULL,
+            event_type TEXT NOT NULL,
+            collection TEXT,
+            source_type TEXT,
+            job_id TEXT,
+            event_time REAL,
+            received_at REAL NOT NULL,
+            state TEXT NOT NULL,
+            reason TEXT,
+            settled_at REAL,
+            due_at REAL,
+            fence INTEGER NOT NULL,
+            token BLOB NOT NULL,
+            owner TEXT NOT NULL,
+            lease_until REAL,
+            leases_lost INTEGER NOT NULL,
+            attempts INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            results TEXT NOT NULL,
+            error TEXT,
+            body BLOB,
+            PRIMARY KEY (receiver, tenant, key)
+        )
+        """,
+        "CREATE INDEX deliveries_done ON deliveries (settled_at) WHERE state = 'done'",
+        "CREATE INDEX deliveries_open ON deliveries (state, due_at, lease_until) WHERE state <> 'done'",
+    ),
+)
+
+COLUMNS: Final = (
+    "receiver, tenant, key, message_id, digest, event_type, collection, source_type, job_id, event_time,"
+    " received_at, state, reason, settled_at, due_at, fence, token, owner, lease_until, leases_lost, attempts,"
+    " generation, results, error, body"
+)
+_COUNT: Final = COLUMNS.count(",") + 1
+
+INSERT: Final = (
+    f"INSERT INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * _COUNT)})"  # noqa: S608 - constants
+    " ON CONFLICT (receiver, tenant, key) DO NOTHING"
+)
+REPLACE: Final = f"REPLACE INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * _COUNT)})"  # noqa: S608
+SELECT: Final = f"SELECT {COLUMNS} FROM deliveries WHERE receiver = ? AND tenant = ? AND key = ?"  # noqa: S608
+SETTLE: Final = """
+    UPDATE deliveries
+    SET state = ?, reason = ?, results = ?, error = ?, settled_at = ?, due_at = ?, lease_until = NULL,
+        body = coalesce(?, body)
+    WHERE receiver = ? AND tenant = ? AND key = ? AND fence = ? AND token = ? AND state = 'leased'
+"""
+RENEW: Final = """
+    UPDATE deliveries SET lease_until = ?
+    WHERE receiver = ? AND tenant = ? AND key = ? AND fence = ? AND token = ? AND state = 'leased'
+"""
+PURGE_DONE: Final = """
+    DELETE FROM deliveries WHERE rowid IN
+        (SELECT rowid FROM deliveries WHERE state = 'done' AND settled_at < ? ORDER BY settled_at LIMIT ?)
+"""
+ABANDON: Final = """
+    UPDATE deliveries
+    SET state = 'dead', reason = 'abandoned', settled_at = ?, due_at = NULL, lease_until = NULL
+    WHERE rowid IN (
+        SELECT rowid FROM deliveries
+        WHERE body IS NULL AND (
+            (state = 'pending' AND max(coalesce(due_at, 0), coalesce(settled_at, 0)) < ?)
+            OR (state = 'leased' AND lease_until < ?))
+        LIMIT ?)
+"""
+
+
+def to_row(record: Record) -> tuple[object, ...]:
+    """Turn a record into the values of `COLUMNS`."""
+    facts = record.facts
+    return (
+        *(as_text(part) for part in record.key),
+        as_text(record.message_id),
+        record.digest,
+        as_text(facts.event_type),
+        as_text(facts.collection),
+        as_text(facts.source_type),
+        as_text(facts.job_id),
+        facts.event_time,
+        record.received_at,
+        record.state,
+        as_text(record.reason),
+        record.settled_at,
+        record.due_at,
+        record.fence,
+        record.token,
+        record.owner,
+        record.lease_until,
+        record.leases_lost,
+        record.attempts,
+        record.generation,
+        json.dumps(dict(record.results)) if record.results else "{}",
+        as_text(record.error),
+        record.body,
+    )
+
+
+def from_row(row: tuple[Any, ...]) -> Record:
+    """Turn the values of `COLUMNS` into a record."""
+    return Record(
+        Key(*row[0:3]),
+        message_id=row[3],
+        digest=row[4],
+        facts=Facts(*row[5:10]),
+        received_at=row[10],
+        state=row[11],
+        reason=row[12],
+        settled_at=row[13],
+        due_at=row[14],
+        fence=row[15],
+        token=row[16],
+        owner=row[17],
+        lease_until=row[18],
+        leases_lost=row[19],
+        attempts=row[20],
+        generation=row[21],
+        results=json.loads(row[22]),
+        error=row[23],
+        body=row[24],
+    )
+
+
+def as_text(text: str | None) -> str | None:
+    """What a text column can hold of `text`: a lone surrogate has no UTF-8, and NUL ends a string in most tools."""
+    if text is None:
+        return None
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file up to date, in one transaction that other processes wait for.
+
+    Raises:
+        ConfigurationError: the file belongs to a newer version, or to another program.
+    """
+    newest = len(MIGRATIONS)
+    if _version(connection) == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)  # another process may have been faster
+        if version > newest:
+            raise ConfigurationError(
+                f"{path} was written by a newer version of airweave-webhooks (schema {version}, this one knows"
+                f" {newest}): upgrade the package, or use another file"
+            )
+        foreign = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone()
+        if version == 0 and foreign:
+            raise ConfigurationError(
+                f"{path} has a table `deliveries` that is not ours: give the receiver a file of its own"
+            )
+        for step in MIGRATIONS[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -1,0 +1,69 @@
+"""One receiver's secret, a signer that is not ours, and a receiver that records what its handlers saw."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from standardwebhooks import Webhook
+
+from airweave_webhooks.testing.payloads import payload
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVy"
+
+
+def sign(
+    body: bytes,
+    *,
+    message_id: str = "msg_1",
+    secret: str = SECRET,
+    at: float | None = None,
+    family: str = "svix",
+) -> dict[str, str]:
+    """Signature headers, made by the `standardwebhooks` library."""
+    timestamp = int(time.time() if at is None else at)
+    signature = Webhook(secret).sign(message_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
+    return {
+        f"{family}-id": message_id,
+        f"{family}-timestamp": str(timestamp),
+        f"{family}-signature": signature,
+        "content-type": "application/json",
+    }
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """asyncio only: the drivers and servers that we stand on are."""
+    return "asyncio"
+
+
+@pytest.fixture
+def completed() -> bytes:
+    """A `sync.completed` body."""
+    return payload("sync.completed")
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test says which secret it uses."""
+    monkeypatch.delenv("AIRWEAVE_WEBHOOK_SECRET", raising=False)
+
+
+class Clock:
+    """Seconds since the epoch, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Iterator[Callable[[], float]]:
+    """A clock that stands still until it is advanced."""
+    yield Clock()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Literal, TypeAlias
 
+import httpx
 import pytest
 
 from airweave_webhooks import signing
@@ -83,7 +84,7 @@ class Server:
                     writer.write(piece)
                     await writer.drain()
                     if self.byte_by_byte:
-                        await asyncio.sleep(0.02)
+                        await asyncio.sleep(0.01)
                 if b"connection: close" in reply:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -210,6 +211,17 @@ async def test_headers_that_trickle_in_are_a_time_out() -> None:
         attempt = await sender.attempt(sender.message(PAYLOAD))
         assert attempt.error == "timeout"
         assert 0.1 <= attempt.seconds < 1
+
+
+async def test_only_the_sender_s_own_limit_counts() -> None:
+    """A given client's limits on single reads do not end a request that the sender still waits for."""
+    async with (
+        serving(answer("200 OK"), byte_by_byte=True) as server,
+        httpx.AsyncClient(timeout=0.005, trust_env=False) as client,
+        Sender(server.url, secrets=SECRET, client=client) as sender,
+    ):
+        attempt = await sender.attempt(sender.message(PAYLOAD))
+        assert (attempt.status, attempt.error) == (200, None)
 
 
 async def test_a_broken_connection_gets_the_identical_request_again() -> None:

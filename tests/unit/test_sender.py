@@ -132,6 +132,17 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert read_retry_after(value, now=1_445_412_480.0) == seconds
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be set here")
+def test_a_date_is_utc_wherever_the_sender_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date without a zone of its own is not read as local time."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        seconds = read_retry_after("Wed, 21 Oct 2015 07:28:10 -0000", now=1_445_412_480.0)
+    time.tzset()
+    assert seconds == 10
+
+
 async def test_eight_attempts_take_about_28_hours() -> None:
     """A receiver that always fails gets 8 attempts, each wait within ±20 % of the documented one."""
     endpoint, time = Endpoint(500), Time()
@@ -681,7 +692,9 @@ def test_percentiles_are_nearest_ranks() -> None:
 # Setting up
 
 
-@pytest.mark.parametrize("url", ["", "/webhooks", "receiver.test/webhooks", "ftp://receiver.test/", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["", "/webhooks", "receiver.test/webhooks", "http:///webhooks", "ftp://receiver.test/", "http://[::1"]
+)
 def test_a_sender_needs_an_absolute_url(url: str) -> None:
     """A URL that could never be reached is refused at once, not recorded as a broken connection."""
     with pytest.raises(ConfigurationError, match="URL"):

@@ -1,6 +1,5 @@
 """The ASGI face: translation from scope, receive and send to headers and body, and from a `Reply` back."""
 
-import asyncio
 import logging
 import re
 from typing import Final, Protocol
@@ -8,10 +7,11 @@ from typing import Final, Protocol
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airweave_webhooks.bodies import BodyReader, ClientGone
+from airweave_webhooks.bodies import ClientGone
 from airweave_webhooks.delivery import Reply
-from airweave_webhooks.errors import ConfigurationError, Refused
-from airweave_webhooks.signing import Envelope, Headers
+from airweave_webhooks.errors import ConfigurationError, Refused, Unavailable
+from airweave_webhooks.pipeline import Admission
+from airweave_webhooks.signing import RawHeaders
 
 logger = logging.getLogger("airweave_webhooks")
 
@@ -22,22 +22,15 @@ NO_BODY: Final = ((b"content-length", b"0"),)
 class Endpoint(Protocol):
     """What the face needs of a receiver."""
 
-    @property
-    def bodies(self) -> BodyReader:
-        """The running loop's reader."""
-        ...
-
-    def admit(self, headers: Headers) -> Envelope:
+    def admit(self, headers: RawHeaders) -> Admission:
         """Check the headers before the body is read."""
         ...
 
-    def refuse(self, error: Refused, envelope: Envelope | None = None) -> Reply:
+    def refuse(self, error: Refused | Unavailable, admission: Admission | None = None) -> Reply:
         """Report a refusal and make its answer."""
         ...
 
-    async def receive(
-        self, envelope: Envelope, headers: Headers, body: bytes, tenant: str | None, started: float
-    ) -> Reply:
+    async def receive(self, admission: Admission, body: bytes, tenant: str | None = None) -> Reply:
         """Verify and process a request whose headers were admitted."""
         ...
 
@@ -63,25 +56,23 @@ async def serve(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) 
 
 
 async def _post(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
-    started = asyncio.get_running_loop().time()
-    headers = scope["headers"]
-    envelope: Envelope | None = None
+    admission: Admission | None = None
     try:
-        envelope = endpoint.admit(headers)
-        reader = endpoint.bodies
-        room = reader.room_for(headers)
-        body = await reader.read(room, receive, started)
+        admission = endpoint.admit(scope["headers"])
+        reader = admission.pipeline.bodies
+        room = reader.room_for(admission.headers)
+        body = await reader.read(room, receive, admission.started)
     except ClientGone:
         return
-    except Refused as error:
-        reply = endpoint.refuse(error, envelope)
+    except (Refused, Unavailable) as error:
+        reply = endpoint.refuse(error, admission)
         # The rest of the body is unread: without this a slow sender could keep the connection for ever.
         close = ((b"connection", b"close"),) if scope.get("http_version", "1.1").startswith("1") else ()
         await _send(send, reply.status, (*reply.raw_headers, *close), reply.body)
         return
     try:
         tenant = scope["path_params"].get("tenant") if "path_params" in scope else None
-        reply = await endpoint.receive(envelope, headers, body, None if tenant is None else str(tenant), started)
+        reply = await endpoint.receive(admission, body, None if tenant is None else str(tenant))
     finally:
         reader.release(room)
     await _send(send, reply.status, reply.raw_headers, reply.body)

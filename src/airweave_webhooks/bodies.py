@@ -12,7 +12,7 @@ from airweave_webhooks.errors import BodyTooLarge, BodyTooSlow, MalformedRequest
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-class ClientGone(Exception):  # noqa: N818 - nothing went wrong here
+class ClientGone(Exception):
     """The client hung up before its body was complete: there is nobody to answer."""
 
 
@@ -73,9 +73,25 @@ class BodyReader:
 
         self._deadlines.set(task, started + self._limits.read_within, expire)
         try:
-            await self._reserve(room)
+            if self._queue or self._in_flight + room > self._limits.most_bytes_in_flight:
+                await self._wait_for(room)
+            else:
+                self._in_flight += room
             try:
-                return await self._read(room, receive)
+                message = await receive()
+                chunks: list[bytes] = []
+                length = 0
+                while True:
+                    if message["type"] != "http.request":
+                        raise ClientGone
+                    chunk: bytes = message.get("body", b"")
+                    length += len(chunk)
+                    if length > room:
+                        raise BodyTooLarge(f"the body has more than {room} bytes")
+                    if not message.get("more_body", False):
+                        return b"".join([*chunks, chunk]) if chunks else chunk
+                    chunks.append(chunk)
+                    message = await receive()
             except BaseException:
                 self.release(room)
                 raise
@@ -85,27 +101,6 @@ class BodyReader:
             raise
         finally:
             self._deadlines.clear(task)
-
-    async def _read(self, room: int, receive: Receive) -> bytes:
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            if len(body) > room:
-                raise BodyTooLarge(f"the body has more than {room} bytes")
-            return body
-        chunks: list[bytes] = []
-        length = 0
-        while True:
-            if message["type"] != "http.request":
-                raise ClientGone
-            chunk = message.get("body", b"")
-            length += len(chunk)
-            if length > room:
-                raise BodyTooLarge(f"the body has more than {room} bytes")
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-            message = await receive()
 
     def room_for(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
         """The bytes to reserve: what Content-Length says, and the most that is allowed where it says nothing.
@@ -121,10 +116,7 @@ class BodyReader:
             raise BodyTooLarge(f"the body has {length} bytes, {self._limits.most_bytes} are allowed")
         return length
 
-    async def _reserve(self, room: int) -> None:
-        if not self._queue and self._in_flight + room <= self._limits.most_bytes_in_flight:
-            self._in_flight += room
-            return
+    async def _wait_for(self, room: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (room, turn)
         self._queue.append(entry)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airweave_webhooks.events import AnyEvent
+from airweave_webhooks.signing import RawHeaders
+
+_KEPT_HEADERS = {b"content-type": "content-type", b"user-agent": "user-agent"}
 
 # Stripe, the strictest of those that take an idempotency key, allows 255 characters.
 LONGEST_IDEMPOTENCY_KEY = 255
@@ -22,11 +25,10 @@ class Delivery:
     """When the sender signed this attempt, in seconds since the epoch."""
     tenant: str | None
     """Whose secret signed it, on receivers that serve tenants."""
-    headers: Mapping[str, str]
-    """The headers worth keeping: content type and user agent. Never authorization, cookies or signatures."""
-    body: bytes
+    raw_headers: RawHeaders = field(repr=False)
+    body: bytes = field(repr=False)
     """The signed bytes, untouched."""
-    event: AnyEvent
+    event: AnyEvent = field(repr=False)
     receiver: str
     """The receiver's name."""
     key: str
@@ -35,6 +37,12 @@ class Delivery:
     """How often handlers were started for it, this time included."""
     generation: int = 0
     """How often an operator replayed it."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers worth keeping: content type and user agent. Never authorization, cookies or signatures."""
+        kept = ((_KEPT_HEADERS.get(name), value) for name, value in self.raw_headers)
+        return {name: value.decode("latin-1") for name, value in kept if name}
 
     @property
     def timestamp(self) -> datetime:

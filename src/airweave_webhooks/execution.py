@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from airweave_webhooks.delivery import FAILED, PROCESSED, REJECTED, Delivery, Reply
@@ -11,16 +11,14 @@ from airweave_webhooks.errors import Reject, Retry
 from airweave_webhooks.routing import Handler
 from airweave_webhooks.routing.table import RunInThread
 
-FINISHED = ("processed", "rejected")
-
 
 @dataclass(slots=True)
 class Outcome:
     """What came of running a delivery's handlers."""
 
-    results: dict[str, str]
+    results: Mapping[str, str]
     """Handler id to `processed` or `rejected`; a handler that has to run again is missing."""
-    errors: list[BaseException] = field(default_factory=list[BaseException])
+    errors: Sequence[BaseException] = ()
 
     @property
     def failures(self) -> list[BaseException]:
@@ -30,8 +28,7 @@ class Outcome:
     @property
     def error(self) -> str | None:
         """What to write into the record: one line an error, not the traceback."""
-        lines = [f"{type(error).__name__}: {error}"[:500] for error in self.errors]
-        return "\n".join(lines) or None
+        return "\n".join(f"{type(error).__name__}: {error}"[:500] for error in self.errors) or None
 
     @property
     def retry_after(self) -> float:
@@ -48,11 +45,13 @@ class Outcome:
     @property
     def reply(self) -> Reply:
         """Failure beats `Retry` beats `Reject` beats success."""
-        if self.failures:
-            return FAILED
-        if self.errors and self.state == "pending":
-            return Reply(503, "retry", max(1, round(self.retry_after)))
-        return REJECTED if self.state == "dead" else PROCESSED
+        match self.state:
+            case "done":
+                return PROCESSED
+            case "dead":
+                return REJECTED
+            case _:
+                return FAILED if self.failures else Reply(503, "retry", max(1, round(self.retry_after)))
 
 
 async def run_handlers(
@@ -71,21 +70,22 @@ async def run_handlers(
         run_in_thread: runs sync handlers.
         finished: is told of each handler, the seconds it took and its error; None costs nothing.
     """
-    outcome = Outcome(dict(earlier))
+    results = dict(earlier)
+    errors: list[BaseException] = []
     for handler in handlers:
-        if earlier and earlier.get(handler.id) in FINISHED:
+        if handler.id in earlier:
             continue
         started = time.perf_counter() if finished else 0.0
         error = await _run(handler, delivery, run_in_thread)
         if error is None:
-            outcome.results[handler.id] = "processed"
+            results[handler.id] = "processed"
         else:
-            outcome.errors.append(error)
+            errors.append(error)
             if isinstance(error, Reject):
-                outcome.results[handler.id] = "rejected"
+                results[handler.id] = "rejected"
         if finished:
             finished(handler, time.perf_counter() - started, error)
-    return outcome
+    return Outcome(results, errors)
 
 
 async def _run(handler: Handler, delivery: Delivery, run_in_thread: RunInThread) -> BaseException | None:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable
 
-from airweave_webhooks.errors import Refused, Unauthorized
+from airweave_webhooks.errors import Refused, Unauthorized, Unavailable
 from airweave_webhooks.keyring import Keyring, Keys
 from airweave_webhooks.signing import (
     Envelope,
-    Headers,
+    RawHeaders,
     check_freshness,
     check_signature,
     diagnose,
@@ -45,7 +45,7 @@ class Gate:
         self._name = name
         self._budget = LogBudget()
 
-    def admit(self, headers: Headers) -> Envelope:
+    def admit(self, headers: RawHeaders) -> Envelope:
         """Check what can be checked before a byte of the body is read.
 
         Raises:
@@ -89,6 +89,11 @@ class Gate:
                 error.diagnosis,
                 f" (message id {message_id[:64]!r}, unverified)" if message_id else "",
             )
+
+    def report_unavailable(self, error: Unavailable) -> None:
+        """Write to the log that a request could not be taken, within the same budget."""
+        if self._budget.take():
+            logger.error("receiver %s asks the sender to come again: %s", self._name, error)
 
     def _explained(self, envelope: Envelope, body: bytes, keys: Keys, tenant: str | None) -> Unauthorized:
         if not self._budget.affords():

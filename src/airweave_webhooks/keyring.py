@@ -18,11 +18,11 @@ SecretValue: TypeAlias = str | Sequence[str]
 Secrets: TypeAlias = (
     SecretValue
     | Callable[[], SecretValue | Awaitable[SecretValue]]
-    | Callable[[Any], SecretValue | None | Awaitable[SecretValue | None]]
+    | Callable[[Any], SecretValue | Awaitable[SecretValue | None] | None]
 )
 Keys: TypeAlias = tuple[VerificationKey, ...]
 
-SECRET_VARIABLE: Final = "AIRWEAVE_WEBHOOK_SECRET"
+SECRET_VARIABLE: Final = "AIRWEAVE_WEBHOOK_SECRET"  # noqa: S105 - the name of one
 
 # Seconds for which a looked-up secret, or the absence of one, is believed.
 FRESH_FOR: Final = 60.0

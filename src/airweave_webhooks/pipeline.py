@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import logging
 import math
 import os
@@ -11,7 +12,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
@@ -22,6 +23,7 @@ from airweave_webhooks.execution import Outcome, run_handlers
 from airweave_webhooks.leases import LeaseKeeper
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.routing import Handler, Matched
+from airweave_webhooks.signing import Envelope, RawHeaders
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
 from airweave_webhooks.telemetry import Observer, tell
@@ -43,6 +45,16 @@ LONGEST_SETTLE_PAUSE: Final = 2.0
 CLEAN_UP: Final = 2.0
 
 TOO_LATE: Final = Reply(503, "still_running", 5)
+
+
+class Admission(NamedTuple):
+    """A request whose headers are sound and fresh, and whose body nobody has looked at yet."""
+
+    envelope: Envelope
+    headers: RawHeaders
+    pipeline: "Pipeline"
+    started: float
+    """When it came, by the event loop's time."""
 
 
 def unavailable(error: Unavailable) -> Reply:
@@ -82,6 +94,9 @@ class Pipeline:
         self._retention = retention
         self._observer = observer
         self._owner = f"{socket.gethostname()}:{self.pid}"
+        # Every claim has a token of its own, and no other process can have the same.
+        self._token_prefix = os.urandom(16)
+        self._token_numbers = itertools.count()
         self._keeper = LeaseKeeper(store, mode.lease, alive=lambda: not self.loop.is_closed())
         self._slots = asyncio.Semaphore(mode.most_threads)
         self._running: dict[asyncio.Future[Reply], asyncio.Task[None]] = {}
@@ -168,6 +183,11 @@ class Pipeline:
         if len(self._running) >= self._mode.most_in_flight:
             raise Busy(f"{len(self._running)} deliveries are in flight already")
         if not self._open:
+            logger.warning(
+                "receiver %s opens on its first delivery: nobody will close it; give the application"
+                " lifespan=receiver.lifespan for a graceful shutdown",
+                self._name,
+            )
             await self.open()
         answer: asyncio.Future[Reply] = self.loop.create_future()
         task = _start_task(self.loop, self._work(delivery, matched, answer))
@@ -245,7 +265,7 @@ class Pipeline:
             Key(self._name, delivery.tenant or "", delivery.key),
             delivery.id,
             hashlib.sha256(delivery.body).digest(),
-            os.urandom(16),
+            self._token_prefix + next(self._token_numbers).to_bytes(8),
             facts_of(delivery.event),
             self._mode.lease,
             self._owner,

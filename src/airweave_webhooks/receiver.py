@@ -6,14 +6,14 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Self
 
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from airweave_webhooks import asgi
-from airweave_webhooks.bodies import BodyLimits, BodyReader
+from airweave_webhooks.bodies import BodyLimits
 from airweave_webhooks.delivery import FAILED, Delivery, Reply
 from airweave_webhooks.errors import (
     BodyTooLarge,
@@ -26,9 +26,9 @@ from airweave_webhooks.events import UnknownEvent, parse
 from airweave_webhooks.gate import Gate
 from airweave_webhooks.keyring import Keyring, Secrets
 from airweave_webhooks.modes import Inline
-from airweave_webhooks.pipeline import Pipeline, unavailable
+from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
-from airweave_webhooks.signing import Envelope, Headers
+from airweave_webhooks.signing import Headers, RawHeaders, raw_headers
 from airweave_webhooks.stores import Store, store_from_url
 from airweave_webhooks.telemetry import Observer, tell
 
@@ -37,8 +37,6 @@ logger = logging.getLogger("airweave_webhooks")
 DAY: Final = 86_400.0
 # `recover` replays failed messages up to 14 days old; a record that is gone by then makes one effect two.
 SHORTEST_RETENTION_DAYS: Final = 16
-
-_KEPT_HEADERS: Final = {b"content-type": "content-type", b"user-agent": "user-agent"}
 
 # Receivers that are open in this process.
 _open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
@@ -105,10 +103,15 @@ class Receiver(Router):
         self._gate = Gate(self._keyring, tolerance=tolerance, clock=clock, observer=observer, name=name)
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
         self._references: dict[Pipeline, int] = {}
-        self._opened_lazily = False
 
     def __repr__(self) -> str:
         return f"<Receiver {self.name!r} on {self.store!r}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open on any event loop of this process."""
+        pid = os.getpid()
+        return any(line.pid == pid and not loop.is_closed() for loop, line in self._pipelines.items())
 
     async def handle(self, headers: Headers, body: bytes, tenant: str | None = None) -> Reply:
         """Receive one request: the whole receiver, without any framework.
@@ -123,81 +126,68 @@ class Receiver(Router):
         """
         if not isinstance(body, bytes):
             raise TypeError(f"handle() needs the raw bytes of the body, not {type(body).__name__}")
-        started = asyncio.get_running_loop().time()
-        headers = headers if isinstance(headers, Mapping) else list(headers)  # type: ignore[assignment]
-        envelope: Envelope | None = None
         try:
-            envelope = self.admit(headers)
+            admission = self.admit(raw_headers(headers))
             if len(body) > self._limits.most_bytes:
                 raise BodyTooLarge(f"the body has {len(body)} bytes, {self._limits.most_bytes} are allowed")
-        except Refused as error:
-            return self.refuse(error, envelope)
-        return await self.receive(envelope, headers, body, tenant, started)
+        except (Refused, Unavailable) as error:
+            return self.refuse(error)
+        return await self.receive(admission, body, tenant)
 
-    def admit(self, headers: Headers) -> Envelope:
+    def admit(self, headers: RawHeaders) -> Admission:
         """Check the headers before the body is read: the first half of `handle`, for integrations.
 
         Raises:
             Refused: they are malformed, stale or from the future.
+            Unavailable: nothing can be verified, because no secret is configured.
         """
-        return self._gate.admit(headers)
+        started = asyncio.get_running_loop().time()
+        envelope = self._gate.admit(headers)
+        try:
+            return Admission(envelope, headers, self._here(), started)
+        except ConfigurationError as error:
+            raise SecretLookupFailed(str(error)) from error
 
-    def refuse(self, error: Refused, envelope: Envelope | None = None) -> Reply:
-        """Report a refusal to the log and the observer, and make its answer, which does not say why."""
-        self._gate.report(error, envelope.id if envelope else None)
+    def refuse(self, error: Refused | Unavailable, admission: Admission | None = None) -> Reply:
+        """Tell the log and the observer why a request is not processed, and make its answer, which does not say."""
+        if isinstance(error, Unavailable):
+            self._gate.report_unavailable(error)
+            return unavailable(error)
+        self._gate.report(error, admission.envelope.id if admission else None)
         return Reply(error.status, error.outcome)
 
-    async def receive(
-        self, envelope: Envelope, headers: Headers, body: bytes, tenant: str | None, started: float
-    ) -> Reply:
+    async def receive(self, admission: Admission, body: bytes, tenant: str | None = None) -> Reply:
         """Verify and process a request whose headers were admitted: the second half of `handle`.
 
         Args:
-            envelope: from `admit`.
-            headers: those that it was made from.
+            admission: from `admit`.
             body: the raw bytes.
             tenant: as for `handle`.
-            started: when the first header came, by the event loop's time.
         """
+        envelope, headers, pipeline, started = admission
         try:
-            pipeline = self._here()
             await self._gate.verify(envelope, body, tenant)
             event = parse(body)
-        except Refused as error:
-            return self.refuse(error, envelope)
-        except (SecretLookupFailed, ConfigurationError) as error:
-            logger.error("receiver %s cannot verify anything: %s", self.name, error)  # noqa: TRY400
-            return Reply(503, "unavailable", 5)
-        delivery = Delivery(
-            envelope.id, envelope.timestamp, tenant, _kept(headers), body, event, self.name, envelope.id
-        )
-        if isinstance(event, UnknownEvent) and self._observer is not None:
-            tell(self._observer.drifted, delivery)
-        reply = await self._process(pipeline, delivery, started)
-        if self._observer is not None:
-            tell(self._observer.replied, delivery, reply, pipeline.loop.time() - started)
-        return reply
-
-    async def _process(self, pipeline: Pipeline, delivery: Delivery, started: float) -> Reply:
+        except (Refused, Unavailable) as error:
+            return self.refuse(error, admission)
+        delivery = Delivery(envelope.id, envelope.timestamp, tenant, headers, body, event, self.name, envelope.id)
         try:
             if self._key is not None:
                 delivery.key = self._key(delivery)
-            matched = self.table.match(delivery.event)
-            return await pipeline.process(delivery, matched, started + self._mode.answer_within)
+            matched = self.table.match(event)
+            reply = await pipeline.process(delivery, matched, started + self._mode.answer_within)
         except Unavailable as error:
-            logger.warning("delivery %s was not taken: %s", delivery.id, error)
-            return unavailable(error)
+            reply = self.refuse(error)
         except ConfigurationError as error:
-            logger.error("receiver %s cannot work: %s", self.name, error)  # noqa: TRY400 - the message is the remedy
-            return Reply(503, "unavailable", 60)
+            reply = self.refuse(Unavailable(str(error), retry_after=60))
         except Exception:
             logger.exception("delivery %s failed before it was claimed", delivery.id)
-            return FAILED
-
-    @property
-    def bodies(self) -> BodyReader:
-        """The running event loop's reader of bodies, for integrations."""
-        return self._here().bodies
+            reply = FAILED
+        if self._observer is not None:
+            if isinstance(event, UnknownEvent):
+                tell(self._observer.drifted, delivery)
+            tell(self._observer.replied, delivery, reply, pipeline.loop.time() - started)
+        return reply
 
     def _here(self) -> Pipeline:
         """The pipeline of the running event loop in this process (which may be a fork of the one that opened it)."""
@@ -223,7 +213,7 @@ class Receiver(Router):
 
     def _refuse_a_twin(self) -> None:
         for other in _open_receivers:
-            if other is not self and other._pipelines and other.name == self.name and other.store == self.store:
+            if other is not self and other.is_open and other.name == self.name and other.store == self.store:
                 raise ConfigurationError(
                     f"two receivers called {self.name!r} share {self.store!r}: each would take the other's deliveries"
                     " for duplicates and acknowledge them unhandled; give each a name=… of its own"
@@ -249,8 +239,8 @@ class Receiver(Router):
     async def __aexit__(self, *_: object) -> None:
         """Close, when everybody who opened has: finish what runs within the grace period."""
         pipeline = self._pipelines.get(asyncio.get_running_loop())
-        if pipeline is None:
-            return
+        if pipeline is None or pipeline not in self._references:
+            return  # a fork that leaves its parent's block
         self._references[pipeline] -= 1
         if self._references[pipeline]:
             return
@@ -287,12 +277,3 @@ class Receiver(Router):
                 f"{path} names a tenant, but the secrets are the same for all, so any tenant could sign for another:"
                 " pass Receiver(secrets=lookup) with a callable that takes the tenant"
             )
-
-
-def _kept(headers: Headers) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-        word = _KEPT_HEADERS.get(name if isinstance(name, bytes) else name.lower().encode("latin-1", "replace"))
-        if word is not None:
-            kept[word] = value.decode("latin-1") if isinstance(value, bytes) else value
-    return kept

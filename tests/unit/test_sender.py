@@ -80,7 +80,7 @@ def make_sender(endpoint: Callable[[httpx.Request], Any], **options: Any) -> Sen
 
 def check(request: httpx.Request, *secrets: str) -> None:
     """Verify a request with this package's own code."""
-    envelope = signing.read_envelope(request.headers.multi_items())
+    envelope = signing.read_envelope(signing.raw_headers(request.headers.multi_items()))
     signing.check_signature(envelope, request.content, [signing.parse_key(text) for text in secrets])
 
 
@@ -402,7 +402,7 @@ async def test_another_timestamp_is_signed_and_stale() -> None:
     check(request, SECRET)
     assert request.headers["svix-timestamp"] == "0"
     with pytest.raises(Unauthorized, match="stale"):
-        signing.check_freshness(signing.read_envelope(request.headers), now=time.now, tolerance=300)
+        signing.check_freshness(signing.read_envelope(signing.raw_headers(request.headers)), now=time.now, tolerance=300)
 
 
 async def test_headers_are_added_and_replaced() -> None:

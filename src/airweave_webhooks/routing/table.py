@@ -27,7 +27,7 @@ class Handler:
     call: Call
 
     def broken_by(self, error: Exception) -> "Handler":
-        """This handler, failing with `error`, as when its predicate raised."""
+        """Make a copy that fails with `error`, as when its predicate raised."""
 
         async def fail(_delivery: Delivery, _run_in_thread: RunInThread) -> None:
             raise error

@@ -5,7 +5,7 @@ Airweave's webhooks, uses the same one under `svix-*` header names.
 """
 
 from airweave_webhooks.signing.diagnosis import diagnose
-from airweave_webhooks.signing.envelope import Envelope, Headers, read_envelope
+from airweave_webhooks.signing.envelope import Envelope, Headers, RawHeaders, raw_headers, read_envelope
 from airweave_webhooks.signing.keys import (
     PrivateKey,
     PublicKey,
@@ -21,6 +21,7 @@ __all__ = [
     "Headers",
     "PrivateKey",
     "PublicKey",
+    "RawHeaders",
     "SigningSecret",
     "VerificationKey",
     "check_freshness",
@@ -28,5 +29,6 @@ __all__ = [
     "diagnose",
     "generate_secret",
     "parse_key",
+    "raw_headers",
     "read_envelope",
 ]

@@ -7,13 +7,11 @@ it asks.
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from standardwebhooks.webhooks import hmac_data
 
 from airweave_webhooks.signing.envelope import Envelope
 from airweave_webhooks.signing.keys import SigningSecret, VerificationKey
-from airweave_webhooks.signing.verification import signatures_by_version
 
 # A longer body is not re-encoded to look for a middleware's fingerprints.
 LARGEST_RE_ENCODED = 256 * 1024
@@ -33,17 +31,17 @@ def diagnose(
         keys: the keys that were tried.
         retired: keys that were in use before.
     """
-    tokens = signatures_by_version(envelope)
+    tokens = envelope.signatures.split(b" ")
     content = envelope.signed_prefix + body
     versions = {key.version for key in keys}
-    if not versions & tokens.keys():
-        seen = ", ".join(sorted(version.decode("ascii", "replace") for version in tokens)) or "none readable"
-        ours = ", ".join(sorted(version.decode() for version in versions)) or "none"
-        return f"no signature of a version that our keys verify (sent: {seen[:80]}; ours: {ours})"
-    if any(key.verifies(content, tokens.get(key.version, ())) for key in retired):
+    if not any(token.partition(b",")[0] in versions for token in tokens):
+        sent = sorted({version for version, comma, _ in (token.partition(b",") for token in tokens) if comma})
+        readable = ", ".join(version.decode() for version in sent[:5] if version.isalnum()) or "none readable"
+        ours = ", ".join(sorted(version.decode() for version in versions))
+        return f"no signature of a version that our keys verify (sent: {readable}; ours: {ours})"
+    if any(key.verifies(content, tokens) for key in retired):
         return "signed with a retired secret: the sender still uses the one from before the rotation"
-    sent = tokens.get(SigningSecret.version, ())
-    if any(wrong in sent for key in keys for wrong in _signed_undecoded(key, content)):
+    if any(wrong in tokens for key in keys for wrong in _signed_undecoded(key, content)):
         return (
             "signed with the right secret, but not decoded: the signer used the text of the secret as the"
             " key, where the scheme uses the base64-decoded bytes after 'whsec_'"
@@ -51,12 +49,12 @@ def diagnose(
     if not body:
         return "the body is empty: a middleware may have consumed it before the receiver saw it"
     for how, original in _re_encodings(body):
-        if any(key.verifies(envelope.signed_prefix + original, tokens.get(key.version, ())) for key in keys):
+        if any(key.verifies(envelope.signed_prefix + original, tokens) for key in keys):
             return (
                 f"the body changed after signing ({how}): a middleware or proxy re-encoded it;"
                 " mount the receiver before it, where the body is untouched"
             )
-    if not any(_well_formed(signature) for signature in chain.from_iterable(tokens.values())):
+    if not any(_well_formed(token.partition(b",")[2]) for token in tokens):
         return "no signature is well-formed base64"
     return (
         "no secret of ours signed this: the secret is of another endpoint, or the body, id or timestamp"
@@ -69,7 +67,7 @@ def _signed_undecoded(key: VerificationKey, content: bytes) -> Iterator[bytes]:
     if isinstance(key, SigningSecret):
         text = base64.b64encode(key.key)
         for raw in (b"whsec_" + text, text):
-            yield base64.b64encode(hmac_data(raw, content))
+            yield b"v1," + base64.b64encode(hmac_data(raw, content))
 
 
 def _re_encodings(body: bytes) -> Iterator[tuple[str, bytes]]:

@@ -5,22 +5,17 @@ from typing import NamedTuple, TypeAlias
 
 from airweave_webhooks.errors import MalformedRequest
 
-# Header names and values as a mapping (no repetition) or as pairs, of `str` or, as ASGI has them, `bytes`.
-Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+# Names in lower case and values, as ASGI has them.
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+# What other callers have: a mapping (which shows no repetition), or pairs of text or bytes.
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | RawHeaders
 
 LONGEST_ID = 256
 
-# Svix's name and the Standard Webhooks name of each part. A sender uses one family, never both.
-_PARTS = {
-    b"svix-id": (0, 0),
-    b"svix-timestamp": (0, 1),
-    b"svix-signature": (0, 2),
-    b"webhook-id": (1, 0),
-    b"webhook-timestamp": (1, 1),
-    b"webhook-signature": (1, 2),
-}
-_FAMILIES = ("svix", "webhook")
-_NAMES = ("id", "timestamp", "signature")
+# Svix's names and the Standard Webhooks names. A sender uses one family, never both.
+_SVIX = (b"svix-id", b"svix-timestamp", b"svix-signature")
+_STANDARD = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
+_SIGNED = frozenset(_SVIX + _STANDARD)
 
 
 class Envelope(NamedTuple):
@@ -36,47 +31,50 @@ class Envelope(NamedTuple):
     """The signature list as it came: `v1,<base64> v1,<base64> v1a,<base64>`."""
 
 
-def read_envelope(headers: Headers) -> Envelope:
+def raw_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Bring headers of any form into the one that ASGI has."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [(_encode(name).lower(), _encode(value)) for name, value in pairs]
+
+
+def read_envelope(headers: RawHeaders) -> Envelope:
     """Read the signature headers of either family; everything else is passed over.
 
     Raises:
         MalformedRequest: a header is missing, repeated, of the other family, empty or unreadable.
     """
-    found: list[bytes | None] = [None, None, None]
-    family = -1
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-        raw_name = name if isinstance(name, bytes) else _encode(name)
-        part = _PARTS.get(raw_name) or _PARTS.get(raw_name.lower())
-        if part is None:
-            continue
-        if family not in {-1, part[0]}:
-            raise MalformedRequest("both svix-* and webhook-* signature headers: a sender uses one family")
-        family, place = part
-        if found[place] is not None:
-            raise MalformedRequest(f"the header {_FAMILIES[family]}-{_NAMES[place]} is repeated")
-        found[place] = value if isinstance(value, bytes) else _encode(value)
-
-    message_id, timestamp, signatures = found
-    if not message_id or not timestamp or not signatures:
-        raise MalformedRequest(_what_is_missing(family, found))
-    if len(message_id) > LONGEST_ID or not message_id.isascii() or not message_id.decode().isprintable():
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _SIGNED:
+            if name in found:
+                raise MalformedRequest(f"the header {name.decode()} is repeated")
+            found[name] = value
+    family = _SVIX if b"svix-id" in found else _STANDARD
+    message_id, timestamp, signatures = map(found.get, family)
+    if not message_id or not timestamp or not signatures or len(found) > len(family):
+        raise MalformedRequest(_what_is_wrong(found))
+    # Not beyond ASCII: what a store or a log makes of the id must be what the sender signed.
+    if len(message_id) > LONGEST_ID or not message_id.isascii() or not (text := message_id.decode()).isprintable():
         raise MalformedRequest(f"the message id is not 1 to {LONGEST_ID} printable ASCII characters")
     # Twelve digits reach the year 33658; `int()` alone would take signs, spaces, underscores and other digits.
     if not timestamp.isdigit() or len(timestamp) > 12:
         raise MalformedRequest("the timestamp is not a plain decimal number of seconds")
-    return Envelope(message_id.decode(), int(timestamp), b"%b.%b." % (message_id, timestamp), signatures)
+    return Envelope(text, int(timestamp), b"%b.%b." % (message_id, timestamp), signatures)
 
 
-def _encode(text: str) -> bytes:
+def _encode(text: str | bytes) -> bytes:
     """Header text to bytes; what HTTP cannot carry cannot match anything that we look for."""
-    return text.encode("latin-1", "replace")
+    return text if isinstance(text, bytes) else text.encode("latin-1", "replace")
 
 
-def _what_is_missing(family: int, found: list[bytes | None]) -> str:
-    if family == -1:
+def _what_is_wrong(found: Mapping[bytes, bytes]) -> str:
+    if not found:
         return (
             "no signature headers (svix-id, svix-timestamp, svix-signature): not sent by Airweave,"
             " or a proxy removed them"
         )
-    lacking = [f"{_FAMILIES[family]}-{name}" for name, value in zip(_NAMES, found, strict=True) if not value]
-    return f"missing or empty: {', '.join(lacking)}"
+    families = [family for family in (_SVIX, _STANDARD) if any(name in found for name in family)]
+    if len(families) > 1:
+        return "both svix-* and webhook-* signature headers: a sender uses one family"
+    lacking = b", ".join(name for name in families[0] if not found.get(name))
+    return f"missing or empty: {lacking.decode()}"

@@ -33,8 +33,8 @@ class VerificationKey(Protocol):
 
     version: bytes
 
-    def verifies(self, content: bytes, signatures: Sequence[bytes]) -> bool:
-        """Say whether one of `signatures` (base64, without the version) signs `content`."""
+    def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
+        """Say whether one of `tokens` (`<version>,<base64>`) signs `content`; others are passed over."""
         ...
 
 
@@ -65,13 +65,16 @@ class SigningSecret:
             )
 
     def sign(self, content: bytes) -> bytes:
-        """Return the base64 signature of `content`, without the version."""
-        return base64.b64encode(hmac_data(self.key, content))
+        """Return the token that signs `content`: `v1,<base64>`."""
+        return b"v1," + base64.b64encode(hmac_data(self.key, content))
 
-    def verifies(self, content: bytes, signatures: Sequence[bytes]) -> bool:
-        """Say whether one of `signatures` signs `content`; base64 that is not canonical never does."""
+    def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
+        """Say whether one of `tokens` signs `content`; base64 that is not canonical never does."""
         expected = self.sign(content)
-        return any([hmac.compare_digest(expected, signature) for signature in signatures])
+        for token in tokens:  # noqa: SIM110 - a generator would cost as much as the comparison
+            if hmac.compare_digest(expected, token):
+                return True
+        return False
 
 
 class PublicKey:
@@ -95,13 +98,13 @@ class PublicKey:
             )
         self._key: Ed25519PublicKey = _ed25519().Ed25519PublicKey.from_public_bytes(raw)
 
-    def verifies(self, content: bytes, signatures: Sequence[bytes]) -> bool:
-        """Say whether one of the first 16 well-formed `signatures` signs `content`."""
+    def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
+        """Say whether one of the first 16 well-formed `tokens` signs `content`."""
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
 
         checked = 0
-        for signature in signatures:
-            raw = _decoded_signature(signature)
+        for token in tokens:
+            raw = _decoded_signature(token.removeprefix(b"v1a,")) if token.startswith(b"v1a,") else None
             if raw is None:
                 continue
             checked += 1
@@ -130,6 +133,7 @@ class PrivateKey:
         # Standard Webhooks keeps the seed alone or, as libsodium does, the seed followed by the public key.
         if len(raw) not in {ED25519_BYTES, 2 * ED25519_BYTES}:
             raise SecretError(f"the private key holds {len(raw)} bytes, an ed25519 seed has {ED25519_BYTES}")
+        self.text = text
         self._key: Ed25519PrivateKey = _ed25519().Ed25519PrivateKey.from_private_bytes(raw[:ED25519_BYTES])
 
     @classmethod
@@ -143,8 +147,8 @@ class PrivateKey:
         return "whpk_" + base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
 
     def sign(self, content: bytes) -> bytes:
-        """Return the base64 signature of `content`, without the version."""
-        return base64.b64encode(self._key.sign(content))
+        """Return the token that signs `content`: `v1a,<base64>`."""
+        return b"v1a," + base64.b64encode(self._key.sign(content))
 
 
 def parse_key(text: str) -> VerificationKey:

@@ -21,8 +21,7 @@ class Key(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the record says about the event, for people to search by."""
 
     event_type: str

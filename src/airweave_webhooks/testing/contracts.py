@@ -1,4 +1,6 @@
-"""What every store must keep to, as tests. Prove a store of your own with a subclass:
+"""What every store must keep to, as tests.
+
+Prove a store of your own with a subclass:
 
     class TestMyStore(DurableStoreContract):
         def make_store(self) -> Store:
@@ -53,7 +55,7 @@ class StoreContract:
 
     @pytest.fixture
     def anyio_backend(self) -> str:
-        """asyncio only."""
+        """Run on asyncio only."""
         return "asyncio"
 
     @pytest.fixture
@@ -219,7 +221,10 @@ class StoreContract:
 
     async def test_a_dead_one_with_a_body_waits_for_an_operator(self, store: Store) -> None:
         """Its body is safe, so the sender need not come again."""
-        settled, claimed = a_claim("settled"), replace(a_claim("claimed"), into="dead", reason="drift", body=b"\0{}\xff")
+        settled, claimed = (
+            a_claim("settled"),
+            replace(a_claim("claimed"), into="dead", reason="drift", body=b"\0{}\xff"),
+        )
         await self.settled(store, settled, "dead", body=b"[body]")
         await self.claim(store, claimed)
         assert (await self.record(store, settled.key)).body == b"[body]"
@@ -276,8 +281,8 @@ class StoreContract:
 
     async def test_retention(self, store: Store) -> None:
         """Only what is done, and done for long enough, is removed, in bounded steps."""
-        for state in ("pending", "dead"):
-            await self.settled(store, a_claim(state), state)  # type: ignore[arg-type]
+        await self.settled(store, a_claim("pending"), "pending")
+        await self.settled(store, a_claim("dead"), "dead")
         await self.claim(store, a_claim("leased"))
         for n in range(5):
             await self.settled(store, a_claim(f"done_{n}"))
@@ -306,7 +311,7 @@ class StoreContract:
     async def test_a_poisoned_record_harms_no_neighbour(self, store: Store) -> None:
         """A value that the store cannot hold fails alone, whatever it was batched with."""
         poison = a_claim("b")
-        poison.facts = replace(poison.facts, event_time=2**70, collection="\0", source_type="\ud800", job_id="x" * 10**6)
+        poison.facts = Facts("sync.completed", "\0", "\ud800", "x" * 10**6, event_time=2**70)
         claims = [a_claim("a"), poison, a_claim("c")]
         batches: list[int] = []
 

@@ -266,7 +266,7 @@ class Sender:
 
     def _headers(self, message: Message, timestamp: int) -> dict[str, str]:
         content = b"%b.%d.%b" % (message.id.encode(), timestamp, message.body)
-        signatures = [b"%b,%b" % (signer.version, signer.sign(content)) for signer in self._signers]
+        signatures = [signer.sign(content) for signer in self._signers]
         return {
             "accept": "*/*",
             "content-type": "application/json",

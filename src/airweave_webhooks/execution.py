@@ -1,10 +1,10 @@
 """Running the handlers of one delivery, and what their outcomes add up to."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from airweave_webhooks.delivery import FAILED, PROCESSED, REJECTED, Delivery, Reply
 from airweave_webhooks.errors import Reject, Retry
@@ -12,46 +12,36 @@ from airweave_webhooks.routing import Handler
 from airweave_webhooks.routing.table import RunInThread
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What came of running a delivery's handlers."""
+class Outcome(NamedTuple):
+    """What running a delivery's handlers adds up to: failure beats `Retry` beats `Reject` beats success."""
 
+    state: Literal["done", "pending", "dead"]
+    """Failure and `Retry` leave something to do; `Reject` leaves nothing."""
+    reason: str
     results: Mapping[str, str]
     """Handler id to `processed` or `rejected`; a handler that has to run again is missing."""
-    errors: Sequence[BaseException] = ()
+    reply: Reply
+    failures: Sequence[BaseException] = ()
+    """Errors that are neither `Retry` nor `Reject`."""
+    error: str | None = None
+    """What to write into the record: one line an error, not the traceback."""
+    delay: float = 0.0
+    """The longest wait that a handler asked for, in seconds."""
 
-    @property
-    def failures(self) -> list[BaseException]:
-        """Errors that say nothing about when to come again."""
-        return [error for error in self.errors if not isinstance(error, Retry | Reject)]
 
-    @property
-    def error(self) -> str | None:
-        """What to write into the record: one line an error, not the traceback."""
-        return "\n".join(f"{type(error).__name__}: {error}"[:500] for error in self.errors) or None
-
-    @property
-    def retry_after(self) -> float:
-        """The longest wait that a handler asked for, in seconds."""
-        return max((error.after for error in self.errors if isinstance(error, Retry)), default=0.0)
-
-    @property
-    def state(self) -> Literal["done", "pending", "dead"]:
-        """Failure and `Retry` leave something to do; `Reject` leaves nothing."""
-        if any(not isinstance(error, Reject) for error in self.errors):
-            return "pending"
-        return "dead" if "rejected" in self.results.values() else "done"
-
-    @property
-    def reply(self) -> Reply:
-        """Failure beats `Retry` beats `Reject` beats success."""
-        match self.state:
-            case "done":
-                return PROCESSED
-            case "dead":
-                return REJECTED
-            case _:
-                return FAILED if self.failures else Reply(503, "retry", max(1, round(self.retry_after)))
+def outcome_of(results: Mapping[str, str], errors: Sequence[BaseException]) -> Outcome:
+    """Add up the handlers' results, from this attempt and earlier ones, and this attempt's errors."""
+    if not errors and "rejected" not in results.values():
+        return Outcome("done", "processed", results, PROCESSED)
+    text = "\n".join(f"{type(error).__name__}: {error}"[:500] for error in errors) or None
+    failures = [error for error in errors if not isinstance(error, Retry | Reject)]
+    retries = [error.after for error in errors if isinstance(error, Retry)]
+    if failures:
+        return Outcome("pending", "failed", results, FAILED, failures, text, max(retries, default=0.0))
+    if retries:
+        after = max(retries)
+        return Outcome("pending", "retry", results, Reply(503, "retry", math.ceil(after)), (), text, after)
+    return Outcome("dead", "rejected", results, REJECTED, (), text)
 
 
 async def run_handlers(
@@ -85,7 +75,7 @@ async def run_handlers(
                 results[handler.id] = "rejected"
         if finished:
             finished(handler, time.perf_counter() - started, error)
-    return Outcome(results, errors)
+    return outcome_of(results, errors)
 
 
 async def _run(handler: Handler, delivery: Delivery, run_in_thread: RunInThread) -> BaseException | None:

@@ -292,17 +292,16 @@ class Pipeline:
 
     async def _settle_patiently(self, wish: Settle) -> bool:
         """Settle, and while the store is away try again for as long as the lease lasts: the work is done."""
-        give_up = self.loop.time() + self._mode.lease
-        pause = FIRST_SETTLE_PAUSE
+        waited, pause = 0.0, FIRST_SETTLE_PAUSE
         while True:
             try:
                 return await self._settle(wish)
             except Unavailable as error:
-                if self.loop.time() + pause > give_up:
+                if waited > self._mode.lease:
                     raise
                 logger.warning("delivery %s is done, but not settled: %s", wish.lease.key.key, error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(2 * pause, LONGEST_SETTLE_PAUSE)
+            waited, pause = waited + pause, min(2 * pause, LONGEST_SETTLE_PAUSE)
 
     def _give_back(self, claim: Claim, claimed: Claimed) -> None:
         """Release what was won for a caller that has gone."""
@@ -351,26 +350,24 @@ class Pipeline:
 def facts_of(event: AnyEvent) -> Facts:
     """What the record says about an event. Of an event that we do not know, only its type and time."""
     if isinstance(event, UnknownEvent):
-        return Facts(event.event_type, event_time=event.timestamp.timestamp() if event.timestamp else None)
-    job_id = getattr(event, "sync_job_id", None)
+        return Facts(event.event_type, event_time=event.timestamp)
+    fields = event.__dict__
+    job_id = fields.get("sync_job_id")
     return Facts(
         event.event_type,
-        getattr(event, "collection_readable_id", None),
-        getattr(event, "source_type", None),
+        fields.get("collection_readable_id"),
+        fields.get("source_type"),
         None if job_id is None else str(job_id),
-        event.timestamp.timestamp(),
+        event.timestamp,
     )
 
 
 def _wish(lease: Lease, outcome: Outcome, drifted: Delivery | None) -> Settle:
-    state, error = outcome.state, outcome.error
-    if state == "pending":
-        reason = "failed" if outcome.failures else "retry"
-        return Settle(lease, "pending", reason, outcome.results, error, delay=outcome.retry_after)
-    if drifted is not None:
+    state, reason, results, _, _, error, delay = outcome
+    if drifted is not None and state != "pending":
         # Some handlers ran; the one that wanted the event as it was is to run after an upgrade.
-        return Settle(lease, "dead", "drift", outcome.results, error, body=drifted.body)
-    return Settle(lease, state, "processed" if state == "done" else "rejected", outcome.results, error)
+        return Settle(lease, "dead", "drift", results, error, body=drifted.body)
+    return Settle(lease, state, reason, results, error, delay)
 
 
 def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:

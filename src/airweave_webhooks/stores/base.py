@@ -7,9 +7,14 @@ write over the work of the next one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 State: TypeAlias = Literal["pending", "leased", "queued", "done", "dead"]
+
+
+NO_RESULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Key(NamedTuple):
@@ -28,12 +33,11 @@ class Facts(NamedTuple):
     collection: str | None = None
     source_type: str | None = None
     job_id: str | None = None
-    event_time: float | None = None
-    """Seconds since the epoch."""
+    event_time: datetime | None = None
+    """Aware."""
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Asks for a delivery: "it came; may I work on it?".
 
     `into` says which state a delivery takes that nobody holds: `leased` to work on it, `done` when there is nothing
@@ -59,8 +63,7 @@ class Claim:
 Verdict: TypeAlias = Literal["claimed", "held", "accepted", "duplicate", "conflict"]
 
 
-@dataclass(slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The answer to a `Claim`.
 
     - `claimed`: it is yours, in the state you asked for;
@@ -74,7 +77,7 @@ class Claimed:
     fence: int = 0
     attempt: int = 1
     generation: int = 0
-    results: Mapping[str, str] = field(default_factory=dict[str, str])
+    results: Mapping[str, str] = NO_RESULTS
     """Handler id to `processed` or `rejected`, from earlier attempts. After `dead`, only `processed` ones."""
     retry_after: float = 0.0
     """Seconds."""
@@ -88,15 +91,14 @@ class Lease(NamedTuple):
     token: bytes
 
 
-@dataclass(slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Ends a lease with what came of it."""
 
     lease: Lease
     state: Literal["done", "pending", "dead"]
     reason: str | None = None
     """`processed`, `rejected`, `drift`, …"""
-    results: Mapping[str, str] = field(default_factory=dict[str, str])
+    results: Mapping[str, str] = NO_RESULTS
     error: str | None = None
     """The last error, for people."""
     delay: float = 0.0
@@ -125,7 +127,7 @@ class Record:
     leases_lost: int = 0
     attempts: int = 0
     generation: int = 0
-    results: Mapping[str, str] = field(default_factory=dict[str, str])
+    results: Mapping[str, str] = field(default_factory=lambda: NO_RESULTS)
     error: str | None = None
     body: bytes | None = None
 

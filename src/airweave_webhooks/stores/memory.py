@@ -4,34 +4,31 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from operator import attrgetter
-from typing import Any
+from dataclasses import replace
 
 from airweave_webhooks.errors import Busy
 from airweave_webhooks.stores import transitions
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
+from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
 
 
 class MemoryStore:
     """Keeps records in a dictionary, and forgets the oldest finished ones when it is full.
 
     Args:
-        most_records: how many it holds; when all are unfinished, a new claim raises `Busy`.
+        most_records: how many it holds; when all are unfinished, a new claim raises `Busy`. Python's garbage
+            collector walks them all now and then, and stops everything else for about 1 ms per 5,000.
         clock: seconds since the epoch.
     """
 
     round_trip = False
     durable = False
 
-    def __init__(self, *, most_records: int = 100_000, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, most_records: int = 10_000, clock: Callable[[], float] = time.time) -> None:
         self._most_records = most_records
         self._clock = clock
-        self._open: dict[Key, Record] = {}
-        # In the order in which they were finished: the first is the next to be forgotten. They are kept as plain
-        # tuples of plain values, which Python's garbage collector does not walk: as records they would make it
-        # stop the world for longer than anything else here takes.
-        self._done: OrderedDict[tuple[str, str, str], tuple[object, ...]] = OrderedDict()
+        self._records: dict[Key, Record] = {}
+        # Keys of finished records in the order in which they were finished: the first is the next to be forgotten.
+        self._done: OrderedDict[Key, None] = OrderedDict()
         # The event loop claims and settles while the lease keeper's thread renews.
         self._lock = threading.Lock()
 
@@ -48,38 +45,24 @@ class MemoryStore:
             return [self._claim(claim, now) for claim in claims]
 
     def _claim(self, claim: Claim, now: float) -> Claimed:
-        record = self._find(claim.key)
-        if record is None:
-            if len(self._open) + len(self._done) >= self._most_records:
-                self._forget_one()
-            record = transitions.first_claim(claim, now)
-            answer = transitions.granted(record)
-        else:
+        record = self._records.get(claim.key)
+        if record is not None:
             answer, changed = transitions.claim_again(record, claim, now)
-            if not changed:
-                return answer
-        self._keep(record)
-        return answer
-
-    def _find(self, key: Key) -> Record | None:
-        record = self._open.get(key)
-        if record is None:
-            finished = self._done.get(key)
-            if finished is not None:
-                return _thaw(key, finished)
-        return record
-
-    def _keep(self, record: Record) -> None:
+            if changed and record.state == "done":
+                self._done[claim.key] = None
+            return answer
+        if len(self._records) >= self._most_records:
+            self._forget_one()
+        record = self._records[claim.key] = transitions.first_claim(claim, now)
         if record.state == "done":
-            self._open.pop(record.key, None)
-            self._done[(*record.key,)] = _freeze(record)
-        else:
-            self._open[record.key] = record
+            self._done[claim.key] = None
+        return transitions.granted(record)
 
     def _forget_one(self) -> None:
         if not self._done:
             raise Busy(f"the memory store holds {self._most_records} unfinished deliveries and takes no more")
-        self._done.popitem(last=False)
+        key, _ = self._done.popitem(last=False)
+        del self._records[key]
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current."""
@@ -88,20 +71,19 @@ class MemoryStore:
             return [self._settle(wish, now) for wish in settles]
 
     def _settle(self, wish: Settle, now: float) -> bool:
-        record = self._find(wish.lease.key)
-        stands, changed = transitions.settle(record, wish, now)
-        if changed and record is not None:
-            self._keep(record)
+        stands, changed = transitions.settle(self._records.get(wish.lease.key), wish, now)
+        if changed and wish.state == "done":
+            self._done[wish.lease.key] = None
         return stands
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         """Renew each that is current."""
-        until = self._clock() + seconds
+        now = self._clock()
         with self._lock:
-            return [self._renew(lease, until) for lease in leases]
+            return [self._renew(lease, now + seconds) for lease in leases]
 
     def _renew(self, lease: Lease, until: float) -> bool:
-        record = self._open.get(lease.key)
+        record = self._records.get(lease.key)
         if record is None or not transitions.may_renew(record, lease):
             return False
         record.lease_until = until
@@ -110,7 +92,7 @@ class MemoryStore:
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read copies of records."""
         with self._lock:
-            records = [self._find(key) for key in keys]
+            records = [self._records.get(key) for key in keys]
             return [replace(record) if record else None for record in records]
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
@@ -118,28 +100,16 @@ class MemoryStore:
         now = self._clock()
         touched = 0
         with self._lock:
-            while self._done and touched < most:
-                key, finished = next(iter(self._done.items()))
-                if (_thaw(Key(*key), finished).settled_at or 0.0) > now - done_for:
+            for key in list(self._done):
+                record = self._records[key]
+                if touched >= most or (record.settled_at or 0.0) > now - done_for:
                     break
-                del self._done[key]
+                del self._done[key], self._records[key]
                 touched += 1
-            for record in self._open.values():
+            for record in self._records.values():
                 if touched >= most:
                     break
                 if transitions.is_abandoned(record, now - abandoned_for):
                     transitions.abandon(record, now)
                     touched += 1
         return touched
-
-
-_FIELDS = tuple(field.name for field in fields(Record) if field.name not in {"key", "facts"})
-_values = attrgetter(*_FIELDS)
-
-
-def _freeze(record: Record) -> tuple[object, ...]:
-    return (tuple(record.facts), *_values(record))
-
-
-def _thaw(key: Key, frozen: tuple[Any, ...]) -> Record:
-    return Record(key=Key(*key), facts=Facts(*frozen[0]), **dict(zip(_FIELDS, frozen[1:], strict=True)))

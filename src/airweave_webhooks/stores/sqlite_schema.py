@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from airweave_webhooks.errors import ConfigurationError
@@ -95,7 +96,7 @@ def to_row(record: Record) -> tuple[object, ...]:
         as_text(facts.collection),
         as_text(facts.source_type),
         as_text(facts.job_id),
-        facts.event_time,
+        facts.event_time.timestamp() if facts.event_time else None,
         record.received_at,
         record.state,
         as_text(record.reason),
@@ -120,7 +121,7 @@ def from_row(row: tuple[Any, ...]) -> Record:
         Key(*row[0:3]),
         message_id=row[3],
         digest=row[4],
-        facts=Facts(*row[5:10]),
+        facts=Facts(row[5], row[6], row[7], row[8], _time(row[9])),
         received_at=row[10],
         state=row[11],
         reason=row[12],
@@ -137,6 +138,10 @@ def from_row(row: tuple[Any, ...]) -> Record:
         error=row[23],
         body=row[24],
     )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def as_text(text: str | None) -> str | None:

@@ -15,7 +15,7 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
@@ -34,7 +34,13 @@ def a_claim(
     key: str = "msg_1", *, receiver: str = "default", tenant: str = "", lease: float = LONG, body: bytes = b"{}"
 ) -> Claim:
     """A claim as a receiver makes it; every call has a token of its own."""
-    facts = Facts("sync.completed", "docs-x1", "github", "0f8fad5b-d9cb-469f-a165-70867728950e", 1_764_000_000.5)
+    facts = Facts(
+        "sync.completed",
+        "docs-x1",
+        "github",
+        "0f8fad5b-d9cb-469f-a165-70867728950e",
+        datetime(2026, 11, 20, 9, 3, 41, 803112, UTC),
+    )
     digest = body.ljust(32, b"\0")[:32]
     return Claim(Key(receiver, tenant, key), key, digest, os.urandom(16), facts, lease, owner="test:1")
 
@@ -207,7 +213,7 @@ class StoreContract:
 
     async def test_nothing_to_do_is_recorded_in_one_step(self, store: Store) -> None:
         """An ignored delivery is done when it is claimed, and a duplicate from then on."""
-        claim = replace(a_claim(), into="done", reason="ignored")
+        claim = a_claim()._replace(into="done", reason="ignored")
         assert (await self.claim(store, claim)).verdict == "claimed"
         record = await self.record(store, claim.key)
         assert (record.state, record.reason, record.attempts) == ("done", "ignored", 0)
@@ -223,7 +229,7 @@ class StoreContract:
         """Its body is safe, so the sender need not come again."""
         settled, claimed = (
             a_claim("settled"),
-            replace(a_claim("claimed"), into="dead", reason="drift", body=b"\0{}\xff"),
+            a_claim("claimed")._replace(into="dead", reason="drift", body=b"\0{}\xff"),
         )
         await self.settled(store, settled, "dead", body=b"[body]")
         await self.claim(store, claimed)
@@ -248,7 +254,7 @@ class StoreContract:
     async def test_another_message_id_under_one_key_is_no_conflict(self, store: Store) -> None:
         """Under a natural key one event has two message ids, whose bodies may differ."""
         await self.settled(store, a_claim(body=b"[1]"))
-        other = replace(a_claim(body=b"[2]"), message_id="msg_other")
+        other = a_claim(body=b"[2]")._replace(message_id="msg_other")
         assert (await self.claim(store, other)).verdict == "duplicate"
 
     async def test_receivers_and_tenants_do_not_meet(self, store: Store) -> None:
@@ -310,8 +316,10 @@ class StoreContract:
 
     async def test_a_poisoned_record_harms_no_neighbour(self, store: Store) -> None:
         """A value that the store cannot hold fails alone, whatever it was batched with."""
-        poison = a_claim("b")
-        poison.facts = Facts("sync.completed", "\0", "\ud800", "x" * 10**6, event_time=2**70)
+        poison = a_claim("b")._replace(
+            owner="\ud800",
+            facts=Facts("sync.completed", "\0", "\ud800", "x" * 10**6, event_time=datetime.max.replace(tzinfo=UTC)),
+        )
         claims = [a_claim("a"), poison, a_claim("c")]
         batches: list[int] = []
 
@@ -328,8 +336,7 @@ class StoreContract:
 
     async def test_text_that_databases_dislike(self, store: Store) -> None:
         """NUL and lone surrogates in names and errors are stored as something readable, and bodies as they are."""
-        claim = a_claim("msg_\N{SNOWMAN}")
-        claim.facts = Facts("sync.completed", "nul\0nul", "lone\ud800", None, None)
+        claim = a_claim("msg_\N{SNOWMAN}")._replace(facts=Facts("sync.completed", "nul\0nul", "lone\ud800", None, None))
         lease = lease_of(claim, await self.claim(store, claim))
         wish = Settle(lease, "dead", "rejected", {"h\N{SNOWMAN}": "rejected"}, "E\0\udfff", body=bytes(range(256)))
         assert await store.settle([wish]) == [True]

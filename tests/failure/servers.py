@@ -1,0 +1,220 @@
+"""Real servers in processes of their own, on one database: started, proven ready, stopped, killed."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from airweave_webhooks.signing import generate_secret
+from airweave_webhooks.testing import Attempt, Message, Sender
+from airweave_webhooks.testing.payloads import payload
+from failure.ledger import Ledger
+
+PYTHONPATH = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+"""Where other processes find what is imported here."""
+SECRET = generate_secret()
+START = 30.0
+"""Seconds for a server to answer its first probe."""
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait for something that another process does."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+class Port:
+    """A port that stays reserved while no server listens on it: nobody else gets it, and connections are refused."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.number}/webhooks/airweave"
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Server:
+    """One server process."""
+
+    def __init__(self, port: Port, log: Path, environment: Mapping[str, str]) -> None:
+        self.port = port
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "failure.app"],
+                env={**os.environ, **environment, "PORT": str(port.number), "PYTHONPATH": PYTHONPATH},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until it answers a probe."""
+        give_up = time.monotonic() + START
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
+                assert time.monotonic() < give_up, f"the server is not ready:\n{self.log()}"
+                try:
+                    answer = await client.head(self.port.url, timeout=5)
+                except httpx.TransportError:
+                    await asyncio.sleep(0.01)
+                else:
+                    assert answer.status_code == 200
+                    return
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Stop it where it is: none of its threads runs on."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> float:
+        """End it with SIGKILL, and return when it was surely dead."""
+        self._process.kill()
+        assert self._process.wait(10) == -signal.SIGKILL, self.log()
+        return time.monotonic()
+
+    def terminate(self) -> None:
+        """Ask it to end, as a deployment does."""
+        self._process.terminate()
+
+    async def ended(self, seconds: float) -> int:
+        """Wait until the process is gone, and return its exit code."""
+        await until(lambda: self._process.poll() is not None, "the process has ended", seconds)
+        return self._process.wait()
+
+    def put_down(self) -> None:
+        """Make sure that it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
+
+
+class Answered(NamedTuple):
+    """One answer, or the lack of one, as the sender saw it."""
+
+    at: float
+    """When it was there, by `time.monotonic`."""
+    port: int
+    attempt: Attempt
+
+
+class LoggingSender(Sender):
+    """Logs every answer with its time, and bounds what is in flight over all calls."""
+
+    def __init__(self, port: Port, log: list[Answered], concurrency: int, **options: Any) -> None:
+        super().__init__(port.url, secrets=SECRET, **options)
+        self._port = port.number
+        self._log = log
+        self._slots = asyncio.Semaphore(concurrency)
+        self.in_flight = 0
+
+    async def attempt(self, message: Message, **options: Any) -> Attempt:
+        async with self._slots:
+            self.in_flight += 1
+            try:
+                attempt = await super().attempt(message, **options)
+            finally:
+                self.in_flight -= 1
+        self._log.append(Answered(time.monotonic(), self._port, attempt))
+        return attempt
+
+
+class Site:
+    """What the servers of one test share, and the test's own logs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ports: list[Port] = []
+        self._servers: list[Server] = []
+        self._numbers = itertools.count(1)
+        self.database = directory / "deliveries.db"
+        self.ledger = Ledger(directory / "ledger")
+        self.answers: list[Answered] = []
+
+    def port(self) -> Port:
+        self._ports.append(Port())
+        return self._ports[-1]
+
+    async def serve(self, port: Port | None = None, **settings: object) -> Server:
+        """Start a server, and wait until it is ready.
+
+        Args:
+            port: where, so that it can take the place of one that is gone.
+            settings: for the application's environment.
+        """
+        environment = {
+            "AIRWEAVE_WEBHOOK_SECRET": SECRET,
+            "DATABASE": str(self.database),
+            "LEDGER": str(self._directory / "ledger"),
+            **{name.upper(): str(value) for name, value in settings.items()},
+        }
+        log = self._directory / f"server-{next(self._numbers)}.log"
+        server = Server(port or self.port(), log, environment)
+        self._servers.append(server)
+        await server.ready()
+        return server
+
+    def sender(self, to: Server | Port, *, concurrency: int = 1000, **options: Any) -> LoggingSender:
+        port = to.port if isinstance(to, Server) else to
+        return LoggingSender(port, self.answers, concurrency, **options)
+
+    def answered(self, message_id: str) -> list[Answered]:
+        """The answers to one message, in the order in which they came."""
+        return [answered for answered in self.answers if answered.attempt.message_id == message_id]
+
+    def acknowledged(self) -> dict[str, float]:
+        """When each message was first answered with 2xx."""
+        first: dict[str, float] = {}
+        for at, _, attempt in self.answers:
+            if attempt.succeeded:
+                first.setdefault(attempt.message_id, at)
+        return first
+
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Look into the database behind the store's back."""
+        connection = sqlite3.connect(self.database, timeout=10)
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.put_down()
+            print(f"--- server {server.pid}\n{server.log()[-2000:]}")  # noqa: T201 - shown when the test fails
+        for port in self._ports:
+            port.close()
+        self.ledger.close()
+
+
+def body(kind: str) -> bytes:
+    """A `sync.completed` for the handler of that name."""
+    return payload("sync.completed").replace(b'"source_type":"github"', b'"source_type":"%b"' % kind.encode())

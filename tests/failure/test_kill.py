@@ -1,0 +1,115 @@
+"""A server that is killed again and again, and a sender that keeps coming back."""
+
+import asyncio
+import random
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from airweave_webhooks.testing import Result
+from failure.ledger import Entry
+from failure.servers import Site, body
+
+pytestmark = pytest.mark.anyio
+
+CONCURRENCY = 8
+PER_LIFE = 20
+"""New deliveries for every life of the server."""
+
+
+@dataclass
+class Deaths:
+    """What the test knows of the processes that it killed."""
+
+    at: dict[int, float] = field(default_factory=dict[int, float])
+    """When each process was surely dead."""
+    settled: dict[str, int] = field(default_factory=dict[str, int])
+    """After how many kills each delivery was found settled in the database first."""
+
+    def look(self, site: Site, directory: Path) -> None:
+        """Read a copy of the database, so that its recovery is left to the next server."""
+        directory.mkdir()
+        for file in site.database.parent.glob(f"{site.database.name}*"):
+            shutil.copy(file, directory)
+        connection = sqlite3.connect(directory / site.database.name)
+        try:
+            done = connection.execute("SELECT key FROM deliveries WHERE state = 'done'").fetchall()
+        finally:
+            connection.close()
+        shutil.rmtree(directory)
+        for (key,) in done:
+            self.settled.setdefault(key, len(self.at))
+
+
+def judge(
+    ids: list[str], effects: Mapping[str, list[Entry]], acknowledged: Mapping[str, float], deaths: Deaths
+) -> list[str]:
+    """Say what must not have happened, by the ledger and by what the sender saw."""
+    wrong = []
+    killed = list(deaths.at)
+    for name in ids:
+        if name not in acknowledged:
+            wrong.append(f"{name} was never acknowledged")
+        if not effects.get(name):
+            wrong.append(f"{name} is lost")
+            continue
+        if name in acknowledged and effects[name][0].at > acknowledged[name]:
+            wrong.append(f"{name} was acknowledged before it was handled")
+        if name in acknowledged and effects[name][-1].at > acknowledged[name]:
+            wrong.append(f"{name} was handled again after it was acknowledged")
+        for earlier, later in pairwise(effects[name]):
+            if earlier.pid not in deaths.at or later.pid == earlier.pid:
+                wrong.append(f"{name} was handled again, but nobody killed who handled it first")
+            elif later.at < deaths.at[earlier.pid]:
+                wrong.append(f"{name} was handled again while who handled it first still lived")
+        if name in deaths.settled and set(killed[: deaths.settled[name]]).isdisjoint({effects[name][-1].pid}):
+            wrong.append(f"{name} was handled again after it was settled")
+    repeats = sum(len(entries) - 1 for entries in effects.values())
+    if repeats > len(killed) * CONCURRENCY:
+        wrong.append(f"{repeats} repeats are more than was in flight at {len(killed)} kills")
+    return wrong
+
+
+@pytest.mark.timeout(600)
+async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cut_off(
+    site: Site, long: bool, tmp_path: Path
+) -> None:
+    """Every acknowledged event is handled; an effect repeats only if its process was killed before it had settled."""
+    kills = 50 if long else 10
+    kinds = ["awaiting", "awaiting", "threaded"]
+    settings = {"lease": 1.2, "work": 0.025}
+    deaths = Deaths()
+    sending: list[asyncio.Task[Result]] = []
+    port = site.port()
+    hits = 0
+    # Five seconds are a quarter of one, and the sender comes back until somebody answers.
+    sender = site.sender(port, concurrency=CONCURRENCY, schedule=[5.0] * 1000, time_scale=0.05)
+    async with sender, asyncio.timeout(580), asyncio.TaskGroup() as group:
+        for life in range(kills):
+            server = await site.serve(port, **settings)
+            for _ in range(PER_LIFE):
+                message = sender.message(body(random.choice(kinds)))
+                sending.append(group.create_task(sender.deliver(message)))
+            await asyncio.sleep(random.uniform(0.0, 0.15))
+            hits += sender.in_flight > 0
+            deaths.at[server.pid] = server.kill()
+            deaths.look(site, tmp_path / f"copy-{life}")
+        await site.serve(port, **settings)
+
+    ids = [task.result().message.id for task in sending]
+    effects = site.ledger.by_id("effect")
+    repeats = sum(len(entries) - 1 for entries in effects.values())
+    cut_off = len(site.ledger.entries("start")) - len(site.ledger.entries("done"))
+    print(f"{len(ids)} deliveries, {kills} kills ({hits} in mid-request), {cut_off} handlers cut off, {repeats} repeats")
+    print(sender.statistics.as_dict())
+    assert judge(ids, effects, site.acknowledged(), deaths) == []
+    assert set(effects) == set(ids)
+    assert min(hits, cut_off) > kills / 3, "too few kills hit anything for this to prove something"
+    rows = site.query("SELECT state, reason, count(*) FROM deliveries GROUP BY 1, 2")
+    assert rows == [("done", "processed", len(ids))]
+    assert site.query("PRAGMA integrity_check") == [("ok",)]

@@ -1,0 +1,96 @@
+"""Holders of a lease that do not look alive: one that blocks its event loop, and one that was stopped."""
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from failure.servers import Server, Site, body
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("kind", ["blocking", "threaded", "awaiting"])
+async def test_a_busy_holder_keeps_its_lease(site: Site, kind: str) -> None:
+    """A handler that takes three leases, even one that blocks its event loop, is not taken over meanwhile."""
+    lease = 1.0
+    holder = await site.serve(lease=lease, work=1.5 * lease)
+    other = await site.serve(lease=lease)
+    async with site.sender(holder) as to_holder, site.sender(other) as to_other, asyncio.timeout(60):
+        message = to_holder.message(body(kind))
+        first = asyncio.create_task(to_holder.attempt(message))
+        await until_started(site, message.id, holder)
+        while not first.done():
+            await to_other.attempt(message)
+            await asyncio.sleep(0.05)
+        assert (await first).outcome == "processed"
+        assert (await to_other.attempt(message)).outcome == "duplicate"
+        assert (await to_holder.attempt(message)).outcome == "duplicate"
+
+    start, _, done = site.ledger.entries(message_id=message.id)
+    assert done.pid == holder.pid
+    assert done.at - start.at > 2.9 * lease
+    meanwhile = [a.attempt.outcome for a in site.answered(message.id) if a.port == other.port.number and a.at < done.at]
+    assert set(meanwhile) == {"in_progress"}
+    assert len(meanwhile) >= 5
+    assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 1, 0)]
+
+
+@pytest.mark.timeout(300)
+async def test_a_stopped_holder_is_taken_over_and_its_result_refused(site: Site, long: bool, tmp_path: Path) -> None:
+    """A process that was stopped for longer than its lease cannot settle, and never answers 2xx for it."""
+    lease = 0.5
+    gate = tmp_path / "gate"
+    holder = await site.serve(lease=lease, gate=gate)
+    other = await site.serve(lease=lease)
+    async with site.sender(holder, timeout=60) as to_holder, site.sender(other) as to_other, asyncio.timeout(280):
+        for _ in range(20 if long else 3):
+            gate.unlink(missing_ok=True)
+            message = to_holder.message(body("gated"))
+            stale = asyncio.create_task(to_holder.attempt(message))
+            await until_started(site, message.id, holder)
+            await stop_between_transactions(site, holder)
+            stopped = time.monotonic()
+            while (attempt := await to_other.attempt(message)).outcome == "in_progress":
+                await asyncio.sleep(0.05)
+            assert attempt.outcome == "processed"
+            assert time.monotonic() - stopped < 10 * lease
+            result = site.query("SELECT * FROM deliveries WHERE key = ?", message.id)
+
+            gate.touch()
+            holder.go_on()
+            refused = await stale
+            assert (refused.status, refused.outcome) == (409, "lease_lost")
+            assert refused.retry_after is not None
+            assert site.query("SELECT * FROM deliveries WHERE key = ?", message.id) == result
+            state = site.query("SELECT state, reason, fence, owner FROM deliveries WHERE key = ?", message.id)
+            assert state == [("done", "processed", 2, state[0][3])]
+            assert state[0][3].endswith(f":{other.pid}")
+            assert [entry.pid for entry in site.ledger.entries("effect", message.id)] == [holder.pid, other.pid]
+            assert (await to_holder.attempt(message)).outcome == "duplicate"
+
+
+async def until_started(site: Site, message_id: str, server: Server) -> None:
+    async with asyncio.timeout(30):
+        while not any(entry.pid == server.pid for entry in site.ledger.entries("start", message_id)):
+            await asyncio.sleep(0.005)
+
+
+async def stop_between_transactions(site: Site, server: Server) -> None:
+    """Stop a server where it does not hold the database's write lock: that would stop the others too."""
+    for _ in range(100):
+        server.stop()
+        connection = sqlite3.connect(site.database, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            server.go_on()
+            await asyncio.sleep(0.01)
+        else:
+            return
+        finally:
+            connection.close()
+    pytest.fail("the server seems to hold the write lock all the time")

@@ -1,0 +1,53 @@
+"""A deployment: the server is asked to end while it works."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from failure.servers import Site, body, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("kind", ["awaiting", "threaded"])
+async def test_a_handler_finishes_within_the_grace_period(site: Site, kind: str) -> None:
+    """A handler that runs when the server is asked to end is waited for, and its sender gets the 200."""
+    server = await site.serve(work=0.7)
+    async with site.sender(server) as sender, asyncio.timeout(60):
+        message = sender.message(body(kind))
+        sending = asyncio.create_task(sender.attempt(message))
+        await until(lambda: site.ledger.entries("start"), "the handler has started")
+        server.terminate()
+        attempt = await sending
+        assert (attempt.status, attempt.outcome) == (200, "processed")
+        assert await server.ended(30) == 0, server.log()
+    assert [entry.what for entry in site.ledger.entries()] == ["start", "effect", "done"]
+    assert site.query("SELECT state, reason FROM deliveries") == [("done", "processed")]
+
+
+async def test_a_handler_that_never_returns_does_not_keep_the_process(site: Site, tmp_path: Path) -> None:
+    """A thread cannot be cancelled: the process ends all the same, and another takes the delivery over."""
+    gate = tmp_path / "gate"
+    server = await site.serve(gate=gate, lease=2.0, answer_within=1.0, shutdown_grace=1.0)
+    async with site.sender(server) as sender, asyncio.timeout(100):
+        message = sender.message(body("stuck"))
+        sending = asyncio.create_task(sender.attempt(message))
+        await until(lambda: site.ledger.entries("start"), "the handler has started")
+        server.terminate()
+        attempt = await sending
+        assert (attempt.status, attempt.outcome) == (503, "still_running")
+        # A second each for the answer and for the grace period, two to clean up, and the rest for a slow machine.
+        assert await server.ended(12) == 0, server.log()
+        assert site.query("SELECT state, fence FROM deliveries") == [("leased", 1)]
+        assert site.ledger.entries("effect") == []
+
+        successor = await site.serve(server.port)
+        for _ in range(200):
+            attempt = await sender.attempt(message)
+            if attempt.outcome != "in_progress":
+                break
+            await asyncio.sleep(0.05)
+        assert (attempt.status, attempt.outcome) == (200, "processed")
+    assert [entry.pid for entry in site.ledger.entries("effect")] == [successor.pid]
+    assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 2, 1)]

@@ -1,0 +1,58 @@
+"""Many copies of many messages at the same time, at two processes that share a database."""
+
+import asyncio
+
+import pytest
+
+from failure.servers import Site, body
+
+pytestmark = pytest.mark.anyio
+
+MESSAGES = 200
+COPIES = 20
+AT_ONCE = 10
+"""Messages whose copies are in flight at the same time."""
+
+
+@pytest.mark.timeout(300)
+async def test_copies_at_two_processes_have_one_effect_and_no_early_acknowledgement(site: Site) -> None:
+    """However many copies come at once and wherever, one of them is worked on, and none gets a 2xx before that ends."""
+    servers = [await site.serve(work=0.03, lease=30.0) for _ in range(2)]
+    senders = [site.sender(server) for server in servers]
+    slots = asyncio.Semaphore(AT_ONCE)
+    ids = []
+
+    async def storm(number: int) -> None:
+        message = senders[0].message(body("threaded" if number % 4 == 0 else "awaiting"))
+        ids.append(message.id)
+        async with slots:
+            for _ in range(50):
+                await asyncio.gather(*(sender.concurrent(message, COPIES // 2) for sender in senders))
+                if message.id in site.acknowledged():
+                    break
+                await asyncio.sleep(0.1)
+            await asyncio.gather(*(sender.attempt(message) for sender in senders))
+
+    async with senders[0], senders[1], asyncio.timeout(280), asyncio.TaskGroup() as group:
+        for number in range(MESSAGES):
+            group.create_task(storm(number))
+
+    acknowledged = site.acknowledged()
+    assert set(acknowledged) == set(ids)
+    assert len(ids) == MESSAGES
+    effects = site.ledger.entries("effect")
+    assert len(effects) == MESSAGES
+    assert {entry.id for entry in effects} == set(ids)
+    assert {entry.pid for entry in effects} == {server.pid for server in servers}, "one of the two did nothing"
+    early = [entry.id for entry in site.ledger.entries("done") if acknowledged[entry.id] < entry.at]
+    assert early == []
+    outcomes = {(a.attempt.status, a.attempt.outcome, a.attempt.retry_after is None) for a in site.answers}
+    assert outcomes <= {
+        (200, "processed", True),
+        (200, "duplicate", True),
+        (409, "in_progress", False),
+        (503, "unavailable", False),
+    }
+    assert (409, "in_progress", False) in outcomes
+    processed = [answered.attempt.message_id for answered in site.answers if answered.attempt.outcome == "processed"]
+    assert sorted(processed) == sorted(ids)

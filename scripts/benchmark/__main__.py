@@ -43,7 +43,7 @@ def main() -> int:
             "machine": machine,
             "seconds": options.seconds,
             "samples": [asdict(sample) for sample in samples],
-            "outcomes": [asdict(outcome) for outcome in outcomes(samples)],
+            "outcomes": [outcome.as_json() for outcome in outcomes(samples)],
         }
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0

@@ -146,9 +146,7 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
 
 def serve(name: str, fd: int) -> None:
     """Serve one contender on a listening socket that is already open, until SIGTERM."""
-    config = uvicorn.Config(
-        CONTENDERS[name](), loop="uvloop", http="httptools", access_log=False, log_level="warning"
-    )
+    config = uvicorn.Config(CONTENDERS[name](), loop="uvloop", http="httptools", access_log=False, log_level="warning")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
 
 

@@ -95,10 +95,10 @@ def require_tools(cores: Cores) -> None:
 
 
 def send(pool: Pool, first: int, end: int, *, port: int, seconds: int, cores: Cores) -> Load:
-    """Send requests from `first` on, before `end`, for so many seconds; each must be answered with 2xx.
+    """Send requests from `first` on, before `end`, for so many seconds; each has to be processed.
 
     Raises:
-        BenchError: wrk failed, an answer was not 2xx, a connection broke, or the pool ran dry.
+        BenchError: wrk failed, an answer was not `processed`, a connection broke, or the pool ran dry.
     """
     script = str(Path(__file__).with_name("distinct.lua"))
     wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{PATH}"]
@@ -112,8 +112,8 @@ def send(pool: Pool, first: int, end: int, *, port: int, seconds: int, cores: Co
         raise BenchError(f"wrk gave no result: {ended.stdout}{ended.stderr}") from error
     if seen["refused"] or seen["socket_errors"]:
         raise BenchError(
-            f"{seen['refused']} of {seen['requests']} answers were not 2xx (the first was "
-            f"{seen['first_refused']}), and there were {seen['socket_errors']} socket errors"
+            f"{seen['refused']} of {seen['requests']} answers were not `processed` (the first: "
+            f"{seen['first_refused'] or 'none'}), and there were {seen['socket_errors']} socket errors"
         )
     if seen["exhausted"]:
         raise BenchError(f"it sent all of {end - first} requests in {seconds} s: raise RATE in {__file__}")

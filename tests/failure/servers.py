@@ -20,8 +20,11 @@ from airweave_webhooks.testing import Attempt, Message, Sender
 from airweave_webhooks.testing.payloads import payload
 from failure.ledger import Ledger
 
-PYTHONPATH = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-"""Where other processes find what is imported here."""
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])),
+}
+"""For processes that import from this package."""
 SECRET = generate_secret()
 START = 30.0
 """Seconds for a server to answer its first probe."""
@@ -61,7 +64,7 @@ class Server:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "failure.app"],
-                env={**os.environ, **environment, "PORT": str(port.number), "PYTHONPATH": PYTHONPATH},
+                env={**ENVIRONMENT, **environment, "PORT": str(port.number)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

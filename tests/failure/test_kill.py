@@ -105,8 +105,8 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
     effects = site.ledger.by_id("effect")
     repeats = sum(len(entries) - 1 for entries in effects.values())
     cut_off = len(site.ledger.entries("start")) - len(site.ledger.entries("done"))
-    print(f"{len(ids)} deliveries, {kills} kills ({hits} in mid-request), {cut_off} handlers cut off, {repeats} repeats")
-    print(sender.statistics.as_dict())
+    summary = f"{kills} kills ({hits} in mid-request), {cut_off} handlers cut off, {repeats} repeats"
+    print(f"{len(ids)} deliveries, {summary}; {sender.statistics.as_dict()}")  # noqa: T201 - shown when the test fails
     assert judge(ids, effects, site.acknowledged(), deaths) == []
     assert set(effects) == set(ids)
     assert min(hits, cut_off) > kills / 3, "too few kills hit anything for this to prove something"

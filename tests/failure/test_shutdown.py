@@ -51,3 +51,22 @@ async def test_a_handler_that_never_returns_does_not_keep_the_process(site: Site
         assert (attempt.status, attempt.outcome) == (200, "processed")
     assert [entry.pid for entry in site.ledger.entries("effect")] == [successor.pid]
     assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 2, 1)]
+
+
+async def test_a_handler_that_is_cancelled_gives_its_lease_back(site: Site, tmp_path: Path) -> None:
+    """What the grace period is too short for is cancelled, and the next process need not wait for the lease."""
+    server = await site.serve(gate=tmp_path / "gate", lease=600.0, answer_within=1.0, shutdown_grace=0.5)
+    async with site.sender(server) as sender, asyncio.timeout(100):
+        message = sender.message(body("gated"))
+        sending = asyncio.create_task(sender.attempt(message))
+        await until(lambda: site.ledger.entries("start"), "the handler has started")
+        server.terminate()
+        attempt = await sending
+        assert (attempt.status, attempt.outcome) == (503, "still_running")
+        assert await server.ended(12) == 0, server.log()
+        assert site.query("SELECT state, reason, fence FROM deliveries") == [("pending", "cancelled", 1)]
+
+        successor = await site.serve(server.port)
+        assert (await sender.attempt(message)).outcome == "processed"
+    assert [entry.pid for entry in site.ledger.entries("done")] == [successor.pid]
+    assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 2, 0)]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 BODY: Final = payload("sync.completed")
 EVENT: Final = parse(BODY)
-DELIVERY: Final = Delivery("msg_1", 1_800_000_000, None, {}, BODY, EVENT, "default", "msg_1")
+DELIVERY: Final = Delivery("msg_1", 1_800_000_000, None, [], BODY, EVENT, "default", "msg_1")
 
 
 class Client:
@@ -90,13 +90,13 @@ async def spelt(event: "SyncCompleted", delivery: "Delivery") -> object:
     return (event, delivery)
 
 
-async def with_defaults(
+async def with_defaults(  # type: ignore[no-untyped-def]
     event: SyncCompleted, factor: int = 7, plain=8, *rest: int, key: str = "9", **more: str
-) -> object:  # type: ignore[no-untyped-def]  # noqa: E501
+) -> object:
     return (event, factor, plain, rest, key, more)
 
 
-SHAPES: Final = [
+SHAPES: Final[list[tuple[Callable[..., Any], tuple[object, ...]]]] = [
     (nothing, ()),
     (event_alone, (EVENT,)),
     (keyword_event, (EVENT,)),
@@ -266,7 +266,7 @@ def awaited(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         functools.partial(AsyncHandler()),
         traced(Handler().method),
         traced(AsyncHandler.static_method),
-        traced(traced(AsyncHandler().async_method)),
+        traced(traced(Handler().async_method)),
         awaited(AsyncHandler.static_method),
     ],
 )
@@ -280,11 +280,11 @@ async def test_a_lambda_that_returns_a_coroutine_is_awaited() -> None:
     router = Router()
     loops: list[object] = []
 
-    async def work() -> str:
+    async def work(word: str) -> str:
         loops.append(asyncio.get_running_loop())
-        return "done"
+        return word
 
-    router.on("sync.completed")(lambda: work())
+    router.on("sync.completed")(lambda: work("done"))
     assert await call(router) == "done"
     assert loops == [asyncio.get_running_loop()]
 
@@ -293,10 +293,10 @@ async def test_a_coroutine_from_a_lambda_can_fail() -> None:
     """What such a coroutine raises is the handler's failure."""
     router = Router()
 
-    async def work() -> None:
-        raise LookupError("gone")
+    async def work(word: str) -> None:
+        raise LookupError(word)
 
-    router.on("sync.completed")(lambda: work())
+    router.on("sync.completed")(lambda: work("gone"))
     with pytest.raises(LookupError, match="gone"):
         await call(router)
 

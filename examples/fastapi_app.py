@@ -12,13 +12,13 @@ receiver = Receiver(store="sqlite:///airweave.db")
 
 @receiver.on("sync.completed", source_type={"github", "gitlab"})
 async def refresh(event: SyncCompleted) -> None:
-    if Path("rebuilding").exists():
-        raise Retry("the cache is being rebuilt", after=30)  # Airweave sends it again, then
     print(f"refreshing the cache of {event.collection_readable_id}")
 
 
 @receiver.on("sync.failed")
 def alert(event: SyncFailed) -> None:  # a plain function runs in a thread, so it may block
+    if Path("maintenance").exists():
+        raise Retry("nobody is paged during maintenance", after=600)  # Airweave sends it again, then
     print(f"paging somebody: {event.collection_name} failed with {event.error}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmark.apps import CONTENDERS
-from benchmark.load import RATE, TOLERANCE, BenchError, Cores, Pool, fill, require_tools, send
+from benchmark.load import RATE, TOLERANCE, BenchError, Cores, Pool, PoolDryError, fill, require_tools, send
 from benchmark.report import Sample, outcomes, text
 from benchmark.server import served
 
@@ -51,14 +51,21 @@ def main() -> int:
 
 def _run(names: Sequence[str], rounds: int, seconds: int, scratch: Path, cores: Cores) -> list[Sample]:
     samples = []
+    rate = RATE
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}:", end="", file=sys.stderr, flush=True)
         # Signed anew each round, or the requests would be stale in a later one.
-        pool = fill(scratch / "requests", RATE * (WARM_UP + seconds))
+        pool = fill(scratch / "requests", rate * (WARM_UP + seconds))
         try:
             for name in random.sample(names, len(names)):
                 print(f" {name}", end="", file=sys.stderr, flush=True)
-                samples.append(_measure(name, number, pool, seconds=seconds, cores=cores))
+                try:
+                    sample = _measure(name, number, pool, seconds=seconds, cores=cores)
+                except PoolDryError:
+                    rate *= 2
+                    pool = fill(pool.file, rate * (WARM_UP + seconds))
+                    sample = _measure(name, number, pool, seconds=seconds, cores=cores)
+                samples.append(sample)
         finally:
             print(file=sys.stderr)
     return samples
@@ -74,7 +81,7 @@ def _measure(name: str, number: int, pool: Pool, *, seconds: int, cores: Cores) 
         tempfile.TemporaryDirectory(prefix="server-", dir=pool.file.parent) as directory,
         served(name, pool, Path(directory), cores) as server,
     ):
-        warm = RATE * WARM_UP
+        warm = pool.count * WARM_UP // (WARM_UP + seconds)
         send(pool, 1, warm, port=server.port, seconds=WARM_UP, cores=cores)
         before = server.cpu_seconds()
         load = send(pool, warm, pool.count, port=server.port, seconds=seconds, cores=cores)
@@ -108,8 +115,8 @@ def _machine(cores: int, scratch: Path) -> str:
 
 
 def _options() -> argparse.Namespace:
-    # A round has to end before its signatures do; a server takes a second or two to start and to stop.
-    longest = TOLERANCE // len(CONTENDERS) - WARM_UP - 5
+    # A round has to end before its signatures do, and signing and starting servers are part of it.
+    longest = TOLERANCE // len(CONTENDERS) - WARM_UP - 10
     every = list(CONTENDERS)
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     option = parser.add_argument

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmark.apps import SECRET_VARIABLE
-from benchmark.load import SECRET, BenchError, Cores, Pool, pinned
+from benchmark.load import SECRET, BenchError, Cores, Pool, PoolDryError, pinned
 
 START: Final = 20  # seconds for the first answer
 STOP: Final = 10  # seconds from SIGTERM to SIGKILL
@@ -51,6 +51,8 @@ def served(name: str, pool: Pool, directory: Path, cores: Cores) -> Iterator[Ser
     try:
         _prove_ready(port, pool.first())
         yield Server(process.pid, port)
+    except PoolDryError:
+        raise
     except (BenchError, OSError) as error:
         raise BenchError(f"{name}: {error}\n{log.read_text(errors='replace')[-4000:]}") from error
     finally:

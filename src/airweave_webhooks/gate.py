@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from airweave_webhooks.errors import Refused, Unauthorized, Unavailable
+from airweave_webhooks.errors import ConfigurationError, Refused, Unauthorized, Unavailable
 from airweave_webhooks.keyring import Keyring, Keys
 from airweave_webhooks.signing import (
     Envelope,
@@ -90,7 +90,7 @@ class Gate:
                 f" (message id {message_id[:64]!r}, unverified)" if message_id else "",
             )
 
-    def report_unavailable(self, error: Unavailable) -> None:
+    def report_unavailable(self, error: Unavailable | ConfigurationError) -> None:
         """Write to the log that a request could not be taken, within the same budget."""
         if self._budget.take():
             logger.error("receiver %s asks the sender to come again: %s", self._name, error)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
 from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
-from airweave_webhooks.errors import Busy, LeaseLost, ShuttingDown, StoreDataError, Unavailable
+from airweave_webhooks.errors import Busy, ConfigurationError, LeaseLost, ShuttingDown, StoreDataError, Unavailable
 from airweave_webhooks.events import AnyEvent, UnknownEvent
 from airweave_webhooks.execution import Outcome, run_handlers
 from airweave_webhooks.leases import LeaseKeeper
@@ -57,9 +57,9 @@ class Admission(NamedTuple):
     """When it came, by the event loop's time."""
 
 
-def unavailable(error: Unavailable) -> Reply:
-    """Ask the sender to come again."""
-    return Reply(error.status, "unavailable", error.retry_after)
+def unavailable(error: Unavailable | ConfigurationError) -> Reply:
+    """Ask the sender to come again; when the program is set up wrongly, in a minute."""
+    return Reply(503, "unavailable", error.retry_after if isinstance(error, Unavailable) else 60)
 
 
 class Pipeline:
@@ -206,7 +206,7 @@ class Pipeline:
         except LeaseLost as error:
             logger.error("%s", error)  # noqa: TRY400 - the trace would show only ourselves
             reply = Reply(error.status, "lease_lost", 1)
-        except Unavailable as error:
+        except (Unavailable, ConfigurationError) as error:
             logger.error("delivery %s was not taken: %s", delivery.key, error)  # noqa: TRY400 - likewise
             reply = unavailable(error)
         except asyncio.CancelledError:

@@ -148,9 +148,9 @@ class Receiver(Router):
         except ConfigurationError as error:
             raise SecretLookupFailed(str(error)) from error
 
-    def refuse(self, error: Refused | Unavailable, admission: Admission | None = None) -> Reply:
+    def refuse(self, error: Refused | Unavailable | ConfigurationError, admission: Admission | None = None) -> Reply:
         """Tell the log and the observer why a request is not processed, and make its answer, which does not say."""
-        if isinstance(error, Unavailable):
+        if not isinstance(error, Refused):
             self._gate.report_unavailable(error)
             return unavailable(error)
         self._gate.report(error, admission.envelope.id if admission else None)
@@ -176,10 +176,8 @@ class Receiver(Router):
                 delivery.key = self._key(delivery)
             matched = self.table.match(event)
             reply = await pipeline.process(delivery, matched, started + self._mode.answer_within)
-        except Unavailable as error:
+        except (Unavailable, ConfigurationError) as error:
             reply = self.refuse(error)
-        except ConfigurationError as error:
-            reply = self.refuse(Unavailable(str(error), retry_after=60))
         except Exception:
             logger.exception("delivery %s failed before it was claimed", delivery.id)
             reply = FAILED

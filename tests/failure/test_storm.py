@@ -31,7 +31,8 @@ async def test_copies_at_two_processes_have_one_effect_and_no_early_acknowledgem
                 if message.id in site.acknowledged():
                     break
                 await asyncio.sleep(0.1)
-            await asyncio.gather(*(sender.attempt(message) for sender in senders))
+            again = await asyncio.gather(*(sender.attempt(message) for sender in senders))
+            assert [attempt.outcome for attempt in again] == ["duplicate", "duplicate"]
 
     async with senders[0], senders[1], asyncio.timeout(280), asyncio.TaskGroup() as group:
         for number in range(MESSAGES):

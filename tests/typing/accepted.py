@@ -202,8 +202,8 @@ router.provide(Annotated[Session, "last"], lambda: Session("last"))
 
 
 @router.on("sync.completed")
-async def with_dependencies(event: SyncCompleted, /, session: Session, *, replica: Replica) -> Session:
-    return replica or session
+async def with_dependencies(event: SyncCompleted, /, session: Session, *, replica: Replica) -> tuple[Session, Session]:
+    return session, replica
 
 
 def overridden() -> None:
@@ -250,7 +250,7 @@ class Metrics(Observer):
     """Overrides one method of many."""
 
     def replied(self, delivery: Delivery, reply: Reply, seconds: float) -> None:
-        print(delivery.id, reply.status, seconds)
+        self.last = f"{delivery.id}: {reply.status} after {seconds:.3f} s"
 
 
 def secret() -> str:
@@ -288,7 +288,7 @@ receivers = [
     Receiver(secrets=secrets_of),
     Receiver(secrets=secrets_of_later),
     Receiver(secrets=lambda: SECRET),
-    Receiver(secrets=lambda tenant: {"acme": SECRET}.get(tenant)),
+    Receiver(secrets=lambda tenant: SECRET if tenant == "acme" else None),
     Receiver(
         name="all",
         secrets=SECRET,

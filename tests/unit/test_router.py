@@ -283,6 +283,17 @@ async def test_a_predicate_that_raised_is_asked_again() -> None:
     assert await run(router.table.match(COMPLETED)) == ({"handler": "processed"}, [])
 
 
+@pytest.mark.parametrize("kind", ["async", "no function"])
+def test_a_predicate_that_could_never_choose_is_refused(kind: str) -> None:
+    """The coroutine of an async `when` would always be true, and what cannot be called would always fail."""
+
+    async def when(event: Event) -> bool:
+        return False
+
+    with pytest.raises(RoutingError, match="when"):
+        add(Router(), "handler", "*", when=when if kind == "async" else "collection")
+
+
 def test_the_function_comes_back_unchanged() -> None:
     """A decorated function is the one that was written, ready to be called in a test."""
 

@@ -1,0 +1,144 @@
+"""The examples as a user runs them: uvicorn in a process of its own, and a sender over a real socket."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airweave_webhooks.events import EVENT_TYPES
+from airweave_webhooks.testing import Sender
+from airweave_webhooks.testing.payloads import LEGACY, payload, payload_names
+
+from conftest import SECRET
+
+pytestmark = pytest.mark.anyio
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+class App:
+    """An example that is served; `output` is what it printed once it was ended."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"],
+            cwd=folder,
+            env={**os.environ, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
+            stdout=(folder / "output").open("wb"),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        log = ""
+        for line in self._process.stderr:
+            log += line
+            if match := re.search(r"running on (http://\S+)", line):
+                self.url = match[1] + "/webhooks/airweave"
+                return
+        raise AssertionError(log)
+
+    def end(self) -> list[str]:
+        """End it as a supervisor does, and return the lines it printed."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.communicate()
+        return (self.folder / "output").read_text().splitlines()
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
+    app = App(request.param, tmp_path)
+    yield app
+    app.end()
+
+
+@pytest.fixture
+async def sender(app: App) -> AsyncIterator[Sender]:
+    async with Sender(app.url, secrets=SECRET) as sender:
+        yield sender
+
+
+async def answer(sender: Sender, name: str, **changed: Any) -> tuple[int | None, str | None, float | None]:
+    attempt = await sender.attempt(sender.message({**json.loads(payload(name)), **changed}))
+    return attempt.status, attempt.outcome, attempt.retry_after
+
+
+async def send_every_type(sender: Sender) -> set[str]:
+    """Send every sample payload; return the names of those that handlers processed, the rest must be ignored."""
+    names = payload_names()
+    assert set(names) == {*EVENT_TYPES, LEGACY}
+    answers = {name: await answer(sender, name) for name in names}
+    assert set(answers.values()) <= {(200, "processed", None), (200, "ignored", None), (200, "rejected", None)}
+    return {name for name, (_, outcome, _) in answers.items() if outcome == "processed"}
+
+
+@pytest.mark.parametrize("app", ["fastapi_app"], indirect=True)
+async def test_fastapi(app: App, sender: Sender) -> None:
+    """Every event type is answered, filters, `Retry` and `Reject` do what they say, duplicates have no effect."""
+    assert await sender.probe() == 200
+    assert await send_every_type(sender) == {"sync.completed", LEGACY, "sync.failed", "organization.member_added"}
+    assert await answer(sender, "sync.completed", source_type="slack") == (200, "ignored", None)
+    assert await answer(sender, "organization.member_added", affected_user_emails=[]) == (200, "rejected", None)
+
+    maintenance = app.folder / "maintenance"
+    maintenance.touch()
+    message = sender.message(payload("sync.failed"))
+    attempt = await sender.attempt(message)
+    assert (attempt.status, attempt.outcome, attempt.retry_after) == (503, "retry", 600)
+    maintenance.unlink()
+    outcomes = [(await sender.resend(message.id)).outcome for _ in range(3)]
+    assert outcomes == ["processed", "duplicate", "duplicate"]
+
+    failed = json.loads(payload("sync.failed"))
+    assert sorted(app.end()) == [
+        "paging somebody: Engineering Context failed with " + failed["error"],
+        "paging somebody: Engineering Context failed with " + failed["error"],
+        "refreshing the cache of engineering-context-k4x9q",
+        "refreshing the cache of engineering-context-k4x9q",
+        "welcoming member@example.com",
+    ]
+    assert (app.folder / "airweave.db").exists()
+
+
+@pytest.mark.parametrize("app", ["starlette_app"], indirect=True)
+async def test_starlette(app: App, sender: Sender) -> None:
+    """Every event type is answered, predicates, filters, `Retry` and `Reject` do what they say, a retry succeeds."""
+    assert await sender.probe() == 200
+    message = sender.message(payload("sync.failed"))
+    attempt = await sender.attempt(message)
+    assert (attempt.status, attempt.outcome, attempt.retry_after) == (503, "retry", 60)
+    (app.folder / "reports").mkdir()
+    outcomes = [(await sender.resend(message.id)).outcome for _ in range(3)]
+    assert outcomes == ["processed", "duplicate", "duplicate"]
+
+    assert await send_every_type(sender) == {
+        "sync.completed",
+        "sync.failed",
+        "source_connection.created",
+        "source_connection.auth_completed",
+        "source_connection.deleted",
+    }
+    assert await answer(sender, LEGACY) == (200, "rejected", None)
+    assert await answer(sender, "sync.completed", source_type="slack") == (200, "ignored", None)
+    assert await answer(sender, "source_connection.created", source_type="slack") == (200, "ignored", None)
+    assert await answer(sender, "sync.completed", event_type="sync.paused") == (200, "processed", None)
+
+    sync_id = json.loads(payload("sync.completed"))["sync_id"]
+    assert (app.folder / "reports" / "syncs.csv").read_text().splitlines() == [
+        f"{sync_id},sync.failed,2",
+        f"{sync_id},sync.completed,1",
+        f"{sync_id},sync.failed,1",
+    ]
+    assert app.end() == [
+        "source_connection.auth_completed: engineering-context-k4x9q",
+        "source_connection.created: engineering-context-k4x9q",
+        "source_connection.deleted: engineering-context-k4x9q",
+        "an event that this version does not know: sync.paused",
+    ]

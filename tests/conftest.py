@@ -13,6 +13,11 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVy"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` runs the failure tests with their full numbers."""
+    parser.addoption("--long", action="store_true", help="the failure tests in their long form")
+
+
 def sign(
     body: bytes,
     *,

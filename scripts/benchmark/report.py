@@ -48,10 +48,11 @@ class Outcome:
     least: float
     most: float
     by_cpu: float  # the median ratio in CPU time instead of requests: what waiting does not change
+    disturbed: bool
 
     @property
     def verdict(self) -> str:
-        return self.promise.verdict(self.median)
+        return self.promise.verdict(self.median) + (", disturbed" if self.disturbed else "")
 
     def as_json(self) -> dict[str, str | float]:
         return {
@@ -81,9 +82,10 @@ RATIOS: Final = (
     Promise("sqlite / starlette", "sqlite", "starlette", 0.30, 0.45, _rate),
     Promise("memory - bare, CPU", "memory", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
 )
+UNDISTURBED: Final = 0.9  # of its core, that a server got which had no reason to wait
 NOTE: Final = (
-    "A verdict is on the median. Far below 100 % of its core a server waited, for its disk or for what else ran on\n"
-    "the machine; then read the ratio by CPU, or run it again on a quiet machine."
+    "A verdict is on the median. Disturbed: something else used the server's core, so run it again on a quiet\n"
+    "machine; until then the ratio by CPU says more, except for what waits for a disk."
 )
 
 
@@ -100,7 +102,9 @@ def outcomes(samples: Sequence[Sample]) -> list[Outcome]:
         if pairs:
             values = [promise.compare(ours, theirs) for ours, theirs in pairs]
             by_cpu = median(theirs.cpu_us / ours.cpu_us for ours, theirs in pairs)
-            found.append(Outcome(promise, median(values), min(values), max(values), by_cpu))
+            # What we are compared with never waits: without its whole core, something else was on it.
+            disturbed = median(theirs.core for _, theirs in pairs) < UNDISTURBED
+            found.append(Outcome(promise, median(values), min(values), max(values), by_cpu, disturbed))
     return found
 
 

@@ -29,7 +29,7 @@ UNLUCKY: Final = "unlucky-collection"
 SLOW_SOURCE: Final = "notion"
 
 # Seconds that a large collection takes: enough for a second attempt to arrive meanwhile.
-LARGE_TAKES: Final = 1.0
+LARGE_TAKES: Final = 1.5
 # Seconds that the slow source asks for.
 SOURCE_TAKES: Final = 30
 

@@ -23,6 +23,7 @@ WebhookError
     └── Reject             200
 """
 
+import math
 from typing import ClassVar
 
 
@@ -150,7 +151,7 @@ class Retry(HandlerVerdict):
     """
 
     def __init__(self, reason: str = "", *, after: float = 60) -> None:
-        if not after > 0:
+        if not 0 < after < math.inf:
             raise ValueError(f"Retry(after=…) takes a positive number of seconds, not {after!r}")
         super().__init__(reason or f"retry after {after:g} s")
         self.after = after

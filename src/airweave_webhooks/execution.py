@@ -33,7 +33,7 @@ def outcome_of(results: Mapping[str, str], errors: Sequence[BaseException]) -> O
     """Add up the handlers' results, from this attempt and earlier ones, and this attempt's errors."""
     if not errors and "rejected" not in results.values():
         return Outcome("done", "processed", results, PROCESSED)
-    text = "\n".join(f"{type(error).__name__}: {error}"[:500] for error in errors) or None
+    text = "\n".join(map(_line, errors)) or None
     failures = [error for error in errors if not isinstance(error, Retry | Reject)]
     retries = [error.after for error in errors if isinstance(error, Retry)]
     if failures:
@@ -91,3 +91,11 @@ async def _run(handler: Handler, delivery: Delivery, run_in_thread: RunInThread)
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler must not end the server
         return error
     return None
+
+
+def _line(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a bug in somebody's __str__ must not cost the other handlers' results
+        text = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {text}"[:500]

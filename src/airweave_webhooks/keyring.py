@@ -39,6 +39,7 @@ class _Entry:
     keys: Keys
     retired: Keys
     looked_up: float
+    last_asked: float
 
     def is_fresh(self, now: float) -> bool:
         return now - self.looked_up < (FRESH_FOR if self.keys else UNKNOWN_FOR)
@@ -99,8 +100,10 @@ class Keyring:
 
     def cached(self, tenant: str | None) -> Keys | None:
         """The keys of `tenant` if they are known without a lookup."""
+        if tenant is not None and not self._by_tenant:
+            return None
         if self._lookup is None:
-            return self._fixed if tenant is None else None
+            return self._fixed
         entry = self._cache.get(tenant)
         return entry.keys if entry is not None and entry.keys and entry.is_fresh(self._clock()) else None
 
@@ -111,8 +114,12 @@ class Keyring:
             Unauthorized: an unknown tenant.
             SecretLookupFailed: the lookup raised, or returned what is no secret.
         """
+        if tenant is not None and not self._by_tenant:
+            raise SecretLookupFailed(
+                "a request for a tenant, but the secrets are the same for all: any tenant could sign for another."
+                " Pass Receiver(secrets=lookup) with a callable that takes the tenant"
+            )
         if self._lookup is None:
-            self._refuse_tenant(tenant)
             return self._fixed
         entry = self._cache.get(tenant)
         if entry is None or not entry.is_fresh(self._clock()):
@@ -124,21 +131,16 @@ class Keyring:
     async def keys_after_mismatch(self, tenant: str | None) -> Keys | None:
         """The keys of `tenant` if a new lookup finds others: the secret may have been rotated a moment ago."""
         entry = self._cache.get(tenant)
-        if self._lookup is None or entry is None or self._clock() - entry.looked_up < SETTLED_AFTER:
+        now = self._clock()
+        if self._lookup is None or entry is None or now - entry.last_asked < SETTLED_AFTER:
             return None
+        entry.last_asked = now
         return (await self._look_up(tenant)).keys or None
 
     def retired(self, tenant: str | None) -> Keys:
         """The keys that were in use before."""
         entry = self._cache.get(tenant)
         return self._retired if entry is None else self._retired + entry.retired
-
-    def _refuse_tenant(self, tenant: str | None) -> None:
-        if tenant is not None:
-            raise SecretLookupFailed(
-                "a request for a tenant, but the secrets are the same for all: any tenant could sign for another."
-                " Pass Receiver(secrets=lookup) with a callable that takes the tenant"
-            )
 
     async def _look_up(self, tenant: str | None) -> _Entry:
         """Look up once for all who ask at the same time; a caller that goes away ends nobody else's lookup."""
@@ -169,7 +171,8 @@ class Keyring:
             keys = tuple(map(parse_key, texts))
         except Exception as error:
             raise SecretLookupFailed(f"the secrets of tenant {tenant!r} could not be looked up: {error!r}") from error
-        entry = _Entry(texts, keys, self._retired_by(texts, self._cache.get(tenant)), self._clock())
+        now = self._clock()
+        entry = _Entry(texts, keys, self._retired_by(texts, self._cache.get(tenant)), now, now)
         self._cache[tenant] = entry
         self._cache.move_to_end(tenant)
         if len(self._cache) > MOST_TENANTS:
@@ -192,4 +195,9 @@ def _parse(secrets: SecretValue) -> Keys:
 
 
 def _texts(secrets: SecretValue) -> tuple[str, ...]:
-    return (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    if isinstance(secrets, str):
+        return (secrets,)
+    try:
+        return tuple(secrets)
+    except TypeError:
+        raise SecretError(f"a secret is a string, or a list of them, not {type(secrets).__name__}") from None

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from airweave_webhooks.delivery import Delivery, Reply
 from airweave_webhooks.errors import Refused
@@ -11,7 +10,7 @@ from airweave_webhooks.errors import Refused
 logger = logging.getLogger("airweave_webhooks")
 
 
-class Observer(Protocol):
+class Observer:
     """Is told what a receiver does. Subclass it and override what you need: every method does nothing.
 
     Methods are called on the event loop, so they must not block. What they raise is logged and goes no further.

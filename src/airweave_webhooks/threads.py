@@ -14,7 +14,15 @@ T = TypeVar("T")
 
 
 class LeftRunning(asyncio.CancelledError):
-    """The caller was cancelled, and the thread that it waited for runs on."""
+    """The caller was cancelled, and the thread that it waited for runs on.
+
+    Attributes:
+        ended: set when the thread has returned.
+    """
+
+    def __init__(self, ended: asyncio.Event) -> None:
+        super().__init__()
+        self.ended = ended
 
 
 async def run_in_thread(call: Callable[[], T], slots: asyncio.Semaphore) -> T:
@@ -32,10 +40,12 @@ async def run_in_thread(call: Callable[[], T], slots: asyncio.Semaphore) -> T:
     await slots.acquire()
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
+    ended = asyncio.Event()
     context = contextvars.copy_context()
 
     def finish(result: T | None, error: BaseException | None) -> None:
         slots.release()
+        ended.set()
         if answer.done():
             return
         if error is None:
@@ -57,10 +67,14 @@ async def run_in_thread(call: Callable[[], T], slots: asyncio.Semaphore) -> T:
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 
-    threading.Thread(target=work, name="airweave-handler", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="airweave-handler", daemon=True).start()
+    except BaseException:
+        slots.release()
+        raise
     try:
         return await answer
     except asyncio.CancelledError:
         if answer.cancelled():
-            raise LeftRunning from None
+            raise LeftRunning(ended) from None
         raise

@@ -82,31 +82,34 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
     """Every acknowledged event is handled; an effect repeats only if its process was killed before it had settled."""
     kills = 50 if long else 10
     kinds = ["awaiting", "awaiting", "threaded"]
-    settings = {"lease": 1.2, "work": 0.025}
+    settings = {"lease": 2.5, "work": 0.025}
     deaths = Deaths()
     sending: list[asyncio.Task[Result]] = []
     port = site.port()
     hits = 0
     # Five seconds are a quarter of one, and the sender comes back until somebody answers.
     sender = site.sender(port, concurrency=CONCURRENCY, schedule=[5.0] * 1000, time_scale=0.05)
-    async with sender, asyncio.timeout(580), asyncio.TaskGroup() as group:
-        for life in range(kills):
-            server = await site.serve(port, **settings)
-            for _ in range(PER_LIFE):
-                message = sender.message(body(random.choice(kinds)))
-                sending.append(group.create_task(sender.deliver(message)))
-            await asyncio.sleep(random.uniform(0.0, 0.15))
-            hits += sender.in_flight > 0
-            deaths.at[server.pid] = server.kill()
-            deaths.look(site, tmp_path / f"copy-{life}")
-        await site.serve(port, **settings)
+    async with sender, asyncio.timeout(580):
+        async with asyncio.TaskGroup() as group:
+            for life in range(kills):
+                server = await site.serve(port, **settings)
+                for _ in range(PER_LIFE):
+                    message = sender.message(body(random.choice(kinds)))
+                    sending.append(group.create_task(sender.deliver(message)))
+                await asyncio.sleep(random.uniform(0.0, 0.15))
+                hits += sender.in_flight > 0
+                deaths.at[server.pid] = server.kill()
+                deaths.look(site, tmp_path / f"copy-{life}")
+            await site.serve(port, **settings)
+        ids = [task.result().message.id for task in sending]
+        again = await asyncio.gather(*(sender.resend(message_id) for message_id in ids))
 
-    ids = [task.result().message.id for task in sending]
     effects = site.ledger.by_id("effect")
     repeats = sum(len(entries) - 1 for entries in effects.values())
     cut_off = len(site.ledger.entries("start")) - len(site.ledger.entries("done"))
     summary = f"{kills} kills ({hits} in mid-request), {cut_off} handlers cut off, {repeats} repeats"
     print(f"{len(ids)} deliveries, {summary}; {sender.statistics.as_dict()}")  # noqa: T201 - shown when the test fails
+    assert {(attempt.status, attempt.outcome) for attempt in again} == {(200, "duplicate")}
     assert judge(ids, effects, site.acknowledged(), deaths) == []
     assert set(effects) == set(ids)
     assert min(hits, cut_off) > kills / 3, "too few kills hit anything for this to prove something"

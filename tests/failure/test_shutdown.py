@@ -26,6 +26,24 @@ async def test_a_handler_finishes_within_the_grace_period(site: Site, kind: str)
     assert site.query("SELECT state, reason FROM deliveries") == [("done", "processed")]
 
 
+@pytest.mark.parametrize("kind", ["awaiting", "threaded"])
+async def test_a_handler_that_outlived_its_answer_is_waited_for(site: Site, kind: str) -> None:
+    """No request is left when the server closes the receiver, but a handler is: it finishes, and the retry is told."""
+    server = await site.serve(work=1.0, answer_within=0.3)
+    async with site.sender(server) as sender, asyncio.timeout(60):
+        message = sender.message(body(kind))
+        attempt = await sender.attempt(message)
+        assert (attempt.status, attempt.outcome) == (503, "still_running")
+        server.terminate()
+        assert await server.ended(30) == 0, server.log()
+        assert [entry.what for entry in site.ledger.entries()] == ["start", "effect", "done"]
+        assert site.query("SELECT state, reason FROM deliveries") == [("done", "processed")]
+
+        await site.serve(server.port)
+        assert (await sender.attempt(message)).outcome == "duplicate"
+    assert len(site.ledger.entries("effect")) == 1
+
+
 async def test_a_handler_that_never_returns_does_not_keep_the_process(site: Site, tmp_path: Path) -> None:
     """A thread cannot be cancelled: the process ends all the same, and another takes the delivery over."""
     gate = tmp_path / "gate"

@@ -3,9 +3,9 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.testing import Sender
 from airweave_webhooks.testing.payloads import LEGACY, payload, payload_names
-
 from conftest import SECRET
 
 pytestmark = pytest.mark.anyio
@@ -28,28 +27,32 @@ class App:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"],
-            cwd=folder,
-            env={**os.environ, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
-            stdout=(folder / "output").open("wb"),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stderr is not None
-        log = ""
-        for line in self._process.stderr:
-            log += line
-            if match := re.search(r"running on (http://\S+)", line):
-                self.url = match[1] + "/webhooks/airweave"
-                return
-        raise AssertionError(log)
+        # uvicorn logs to standard error, handlers print to standard output.
+        with (folder / "log").open("wb") as log, (folder / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"],
+                cwd=folder,
+                env={**os.environ, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
+                stdout=output,
+                stderr=log,
+            )
+        self.url = self._running_on() + "/webhooks/airweave"
+
+    def _running_on(self) -> str:
+        while True:
+            ended = self._process.poll() is not None
+            log = (self.folder / "log").read_text()
+            if match := re.search(r"running on (http://\S+)", log):
+                return match[1]
+            assert not ended, log
+            time.sleep(0.05)
 
     def end(self) -> list[str]:
-        """End it as a supervisor does, and return the lines it printed."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.communicate()
-        return (self.folder / "output").read_text().splitlines()
+        """End it as a supervisor does, and return the lines it printed, but not those of uvicorn."""
+        self._process.terminate()
+        self._process.wait()
+        lines = (self.folder / "output").read_text().splitlines()
+        return [line for line in lines if not line.startswith("INFO:")]
 
 
 @pytest.fixture

@@ -336,6 +336,7 @@ NOT_JSON = {
     "raw control character": b'{"wombat":"\x00"}',
     "Latin-1": b'{"wombat":"\xe9"}',
     "cut UTF-8": b'{"wombat":"\xe2\x98"}',
+    "byte order mark": b"\xef\xbb\xbf" + payload("sync.completed"),
     "compressed": b"\x1f\x8b\x08\x00wombat",
     "open brackets": b"[" * 100_000,
     "open objects": b'{"wombat":' * 100_000,
@@ -384,7 +385,6 @@ STRANGE: dict[str, tuple[bytes, type[Event]]] = {
     "lone surrogate in a field": (body(collection_name="\ud800"), UnknownEvent),
     "lone surrogate in a name": (body(**{"\ud800": 1}), UnknownEvent),
     "lone surrogate in the type": (body(event_type="\ud800"), UnknownEvent),
-    "byte order mark": (b"\xef\xbb\xbf" + payload("sync.completed"), UnknownEvent),
 }
 
 

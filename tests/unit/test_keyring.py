@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import functools
+import itertools
 import threading
 from typing import Any
 
@@ -330,6 +331,25 @@ def test_a_lookup_under_way_on_another_loop_is_not_waited_for() -> None:
         assert texts(there.run(asyncio.wait_for(keyring.keys(None), 5))) == [A]
         waiting[0].set_result(None)
         assert texts(here.run(asyncio.wait_for(stuck, 5))) == [A]
+
+
+def test_a_loop_that_ends_during_a_lookup_leaves_nothing_behind() -> None:
+    """The next event loop is not made to wait for a lookup that was cancelled with the last one."""
+    calls = itertools.count()
+
+    async def lookup() -> str:
+        if next(calls) == 0:
+            await asyncio.sleep(3600)
+        return A
+
+    async def ask_and_leave() -> None:
+        asyncio.ensure_future(keyring.keys(None))  # noqa: RUF006
+        await asyncio.sleep(0.01)
+
+    keyring = Keyring(lookup)
+    asyncio.run(ask_and_leave())
+    assert keyring._under_way == {}
+    assert texts(asyncio.run(keyring.keys(None))) == [A]
 
 
 async def test_a_rotation_is_noticed_at_the_next_mismatch(clock: Clock) -> None:

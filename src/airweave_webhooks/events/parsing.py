@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypeAlias, get_args
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
+from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
@@ -69,6 +70,8 @@ KnownEvent: TypeAlias = (
     | SearchThinking
     | SearchToolCalled
 )
+T = TypeVar("T")
+
 AnyEvent: TypeAlias = KnownEvent | UnknownEvent
 
 
@@ -82,6 +85,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType({_name(cls): cl
 
 _adapter: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="event_type")])
 _timestamp: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_uuid: TypeAdapter[UUID] = TypeAdapter(UUID)
 
 
 def parse(body: bytes) -> AnyEvent:
@@ -98,7 +102,7 @@ def parse(body: bytes) -> AnyEvent:
 
 def _unknown(body: bytes) -> UnknownEvent:
     try:
-        payload: Any = json.loads(body)
+        payload: Any = json.loads(body.decode())  # of bytes it would take UTF-16 and UTF-32 as well
     except (ValueError, RecursionError) as error:
         # The decoder's own message can quote the body; its type does not.
         raise InvalidPayload(f"the body is signed, but is not JSON ({type(error).__name__})") from None
@@ -107,13 +111,17 @@ def _unknown(body: bytes) -> UnknownEvent:
     event_type = payload.get("event_type")
     if not isinstance(event_type, str):
         event_type = ""
-    try:
-        timestamp = _timestamp.validate_python(payload.get("timestamp"))
-    except ValidationError:
-        timestamp = None
     return UnknownEvent(
         event_type=event_type,
-        timestamp=timestamp,
+        timestamp=_fitting(_timestamp, payload.get("timestamp")),
+        organization_id=_fitting(_uuid, payload.get("organization_id")),
         payload=payload,
         drifted=event_type in EVENT_TYPES,
     )
+
+
+def _fitting(adapter: TypeAdapter[T], value: Any) -> T | None:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None

@@ -1,8 +1,9 @@
 """Arguments by annotation: the event, the `Delivery`, and what `provide()` knows how to make."""
 
+import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -10,12 +11,16 @@ from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import RoutingError
 from airweave_webhooks.routing.parameters import Kind, Parameter, kind_of, read_parameters
 from airweave_webhooks.routing.table import Call, RunInThread
+from airweave_webhooks.threads import LeftRunning
 
 Factory: TypeAlias = Callable[..., Any]
 Values: TypeAlias = Mapping[str, Any]
 
 _EVENT: Final = "event"
 _DELIVERY: Final = "delivery"
+
+# The event loop holds its tasks weakly.
+_closing: Final[set[asyncio.Task[None]]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,7 @@ def _call_in_thread(invoke: _Target, on_loop: Sequence[_Step], in_thread: Sequen
     async def call(delivery: Delivery, run_in_thread: RunInThread) -> object:
         values: dict[str, Any] = {_DELIVERY: delivery, _EVENT: delivery.event}
         failure: BaseException | None = None
+        loop = asyncio.get_running_loop()
 
         def work() -> Any:
             failure: BaseException | None = None
@@ -185,25 +191,47 @@ def _call_in_thread(invoke: _Target, on_loop: Sequence[_Step], in_thread: Sequen
                     generates = step.kind == "sync generator"
                     values[step.slot] = stack.enter_context(_context(made)) if generates else made
                 try:
-                    return invoke(values)
+                    result = invoke(values)
+                    if inspect.isawaitable(result):
+                        # A plain function that hands back a coroutine (a lambda, a decorator's wrapper) means it to
+                        # be run; on the loop, while this thread keeps the dependencies.
+                        result = asyncio.run_coroutine_threadsafe(_await(result), loop).result()
                 except BaseException as error:
                     failure = error
                     raise
+                return result
             raise failure
 
         async with contextlib.AsyncExitStack() as stack:
             for step in on_loop:
                 values[step.slot] = await _enter(stack, step, values)
             try:
-                result = await run_in_thread(work)
-                # A plain function that hands back a coroutine (a lambda, a decorator's wrapper) means it to be run.
-                return await result if inspect.isawaitable(result) else result
+                return await run_in_thread(work)
+            except LeftRunning as left:
+                _close_later(stack.pop_all(), left)
+                raise
             except BaseException as error:
                 failure = error
                 raise
         raise failure
 
     return call
+
+
+async def _await(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _close_later(stack: contextlib.AsyncExitStack, left: LeftRunning) -> None:
+    """End a thread's dependencies when the thread ends, and not under its hands."""
+
+    async def close() -> None:
+        await left.ended.wait()
+        await stack.aclose()
+
+    task = asyncio.get_running_loop().create_task(close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
 
 
 async def _enter(stack: contextlib.AsyncExitStack, step: _Step, values: Values) -> Any:

@@ -49,32 +49,43 @@ def read_parameters(function: Callable[..., Any], what: str) -> tuple[Parameter,
     Raises:
         RoutingError: one has no annotation, or an annotation that cannot be resolved.
     """
+    bound: set[str] = set()
+    target = function
+    while isinstance(target, functools.partial):
+        bound |= target.keywords.keys()
+        target = target.func
     try:
         signature = inspect.signature(function)
-        hints = typing.get_type_hints(_annotated(function), include_extras=True)
-    except NameError as error:
-        raise RoutingError(
-            f"{what}: the annotation {error.name!r} is not known at run time; import it outside of"
-            " `if TYPE_CHECKING:`, and at the top level of the module"
-        ) from None
+    except NameError as error:  # Python 3.14 evaluates annotations here
+        raise _unknown_name(what, error) from None
     except (TypeError, ValueError) as error:
         raise RoutingError(f"{what}: its parameters cannot be read ({error})") from None
+    names = _globals(target)
     parameters: list[Parameter] = []
     for name, parameter in signature.parameters.items():
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} or name in bound:
             continue
         optional = parameter.default is not parameter.empty
-        if name not in hints:
+        if parameter.annotation is parameter.empty:
             if optional:
                 continue
             raise RoutingError(
                 f"{what}: the parameter {name!r} has no annotation; annotate it with an event class,"
                 " Delivery, or a type that provide() knows"
             )
+        try:
+            annotation = _evaluate(parameter.annotation, names)
+            hash(annotation)
+        except Exception as error:  # noqa: BLE001 - evaluating runs whatever stands there
+            if optional:
+                continue
+            if isinstance(error, NameError):
+                raise _unknown_name(what, error) from None
+            raise RoutingError(f"{what}: the annotation of {name!r} cannot be used ({error})") from None
         parameters.append(
             Parameter(
                 name,
-                hints[name],
+                annotation,
                 positional=parameter.kind is not parameter.KEYWORD_ONLY,
                 positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
                 optional=optional,
@@ -83,13 +94,26 @@ def read_parameters(function: Callable[..., Any], what: str) -> tuple[Parameter,
     return tuple(parameters)
 
 
-def _annotated(function: Callable[..., Any]) -> Any:
-    """The function whose annotations are meant: behind partials, classes and callable objects."""
-    while isinstance(function, functools.partial):
-        function = function.func
+def _unknown_name(what: str, error: NameError) -> RoutingError:
+    return RoutingError(
+        f"{what}: the annotation {error.name!r} is not known at run time; import it outside of"
+        " `if TYPE_CHECKING:`, and at the top level of the module"
+    )
+
+
+def _globals(function: Callable[..., Any]) -> dict[str, Any]:
+    """Where the names in a function's annotations are looked up: behind classes, callable objects and decorators."""
     if isinstance(function, type):
-        return inspect.getattr_static(function, "__init__")
-    return function if inspect.isroutine(function) else type(function).__call__
+        function = inspect.getattr_static(function, "__init__")
+    elif not inspect.isroutine(function):
+        function = type(function).__call__
+    return getattr(inspect.unwrap(function), "__globals__", {})
+
+
+def _evaluate(annotation: Any, names: dict[str, Any]) -> Any:
+    """One annotation alone: a name for type checkers only, elsewhere in the signature, is none of our business."""
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    return typing.get_type_hints(holder, names, include_extras=True)["it"]
 
 
 def check_events(parameters: Iterable[Parameter], classes: frozenset[type[Event]], what: str) -> None:
@@ -113,6 +137,8 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     """Tell the four kinds of functions apart, through partials and callable objects."""
     while isinstance(function, functools.partial):
         function = function.func
+    if isinstance(function, type):
+        return "sync"  # calling it makes an instance, whatever calling the instance does
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code flags are wanted
         if inspect.isasyncgenfunction(candidate):
             return "async generator"
@@ -121,3 +147,8 @@ def kind_of(function: Callable[..., Any]) -> Kind:
         if inspect.isgeneratorfunction(candidate):
             return "sync generator"
     return "sync"
+
+
+def is_plain_function(function: object) -> bool:
+    """Whether it can be called for a result here and now."""
+    return callable(function) and kind_of(function) == "sync"

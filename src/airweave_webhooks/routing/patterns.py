@@ -127,13 +127,13 @@ def _classes(pattern: object) -> list[type[Event]]:
 
 def compile_filters(
     filters: Mapping[str, Any], classes: frozenset[type[Event]]
-) -> tuple[tuple[str, frozenset[object]], ...]:
+) -> tuple[tuple[str, tuple[object, ...]], ...]:
     """Turn keyword filters into field names and the values that they may have.
 
     Raises:
         RoutingError: a field that cannot be filtered by, that none of `classes` has, or a value of the wrong kind.
     """
-    compiled: list[tuple[str, frozenset[object]]] = []
+    compiled: list[tuple[str, tuple[object, ...]]] = []
     for name, wanted in filters.items():
         if name not in _FILTERABLE:
             raise RoutingError(f"on(…, {name}=…): no such filter{nearest(name, _FILTERABLE)}")
@@ -144,7 +144,8 @@ def compile_filters(
         values = [wanted] if single else list(wanted)
         if not values:
             raise RoutingError(f"on(…, {name}={wanted!r}): an empty collection matches nothing")
-        compiled.append((name, frozenset(_value(name, value) for value in values)))
+        # A tuple and not a set: what an event holds under a new name need not be hashable.
+        compiled.append((name, tuple(_value(name, value) for value in values)))
     return tuple(compiled)
 
 

@@ -1,11 +1,13 @@
 """`Router`: handlers and dependencies, registered with decorators, composed with `include`."""
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack, overload
 
+from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import RoutingError
 from airweave_webhooks.events import (
     AccessControlBatchProcessed,
@@ -26,7 +28,14 @@ from airweave_webhooks.events import (
 )
 from airweave_webhooks.routing import patterns as names
 from airweave_webhooks.routing.injection import Factory, Provider, compile_call
-from airweave_webhooks.routing.parameters import Parameter, check_events, kind_of, read_parameters
+from airweave_webhooks.routing.parameters import (
+    Parameter,
+    check_events,
+    event_classes,
+    is_plain_function,
+    kind_of,
+    read_parameters,
+)
 from airweave_webhooks.routing.patterns import Filters, Pattern
 from airweave_webhooks.routing.table import Handler, Table
 
@@ -42,7 +51,7 @@ class _Registration:
     function: Callable[..., Any]
     parameters: tuple[Parameter, ...]
     classes: frozenset[type[Event]]
-    filters: tuple[tuple[str, frozenset[object]], ...]
+    filters: tuple[tuple[str, tuple[object, ...]], ...]
     when: Callable[[Any], bool] | None
 
 
@@ -112,6 +121,8 @@ class Router:
         Raises:
             RoutingError: it could never run as written; the message names the nearest thing that could.
         """
+        if when is not None and not is_plain_function(when):
+            raise RoutingError(f"on(…, when={when!r}): takes a plain function of the event that returns a bool")
         classes = names.expand(events)
         compiled = names.compile_filters(filters, classes)
 
@@ -146,6 +157,8 @@ class Router:
             RoutingError: `annotation` is provided already, or is filled by us.
         """
         what = f"the factory of {annotation!r}"
+        if annotation is Delivery or event_classes(annotation):
+            raise RoutingError(f"{what}: a parameter of this type gets the delivery at hand, so it would never run")
         if annotation in self._providers:
             raise RoutingError(f"{what}: it has one already; override() replaces it for a while")
         self._providers[annotation] = Provider.of(factory, what)
@@ -221,6 +234,8 @@ class Router:
 
 
 def _name(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
     named = inspect.unwrap(function)
     module = getattr(named, "__module__", None) or type(named).__module__
     return f"{module}.{getattr(named, '__qualname__', type(named).__qualname__)}"

@@ -22,7 +22,7 @@ class Handler:
     id: str
     function: Callable[..., object]
     classes: frozenset[type[Event]]
-    filters: tuple[tuple[str, frozenset[object]], ...]
+    filters: tuple[tuple[str, tuple[object, ...]], ...]
     when: Callable[[Any], bool] | None
     call: Call
 

@@ -2,6 +2,8 @@
 
 from importlib import resources
 
+__all__ = ["LEGACY", "payload", "payload_names"]
+
 LEGACY = "legacy.sync.completed"
 """The older shape of a sync event, with `job_id` and without `sync_id`."""
 

@@ -1,7 +1,6 @@
 """One receiver's secret, a signer that is not ours, and a receiver that records what its handlers saw."""
 
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -69,6 +68,6 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Iterator[Callable[[], float]]:
+def clock() -> Clock:
     """A clock that stands still until it is advanced."""
-    yield Clock()
+    return Clock()

@@ -1,6 +1,5 @@
 """The ASGI face: translation from scope, receive and send to headers and body, and from a `Reply` back."""
 
-import logging
 import re
 from typing import Final, Protocol
 
@@ -12,8 +11,7 @@ from airweave_webhooks.delivery import Reply
 from airweave_webhooks.errors import ConfigurationError, Refused, Unavailable
 from airweave_webhooks.pipeline import Admission
 from airweave_webhooks.signing import RawHeaders
-
-logger = logging.getLogger("airweave_webhooks")
+from airweave_webhooks.telemetry import logger
 
 METHOD_NOT_ALLOWED: Final = Reply(405, "method_not_allowed")
 NO_BODY: Final = ((b"content-length", b"0"),)

@@ -1,6 +1,5 @@
 """What every request passes first: are its headers sound, is it fresh, did one of our keys sign it."""
 
-import logging
 from collections.abc import Callable
 
 from airweave_webhooks.errors import ConfigurationError, Refused, Unauthorized, Unavailable
@@ -13,9 +12,7 @@ from airweave_webhooks.signing import (
     diagnose,
     read_envelope,
 )
-from airweave_webhooks.telemetry import LogBudget, Observer, tell
-
-logger = logging.getLogger("airweave_webhooks")
+from airweave_webhooks.telemetry import LogBudget, Observer, logger, tell
 
 
 class Gate:

@@ -1,13 +1,11 @@
 """Keeping leases alive from a thread of its own, so that a handler which blocks the event loop does not lose its."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from airweave_webhooks.stores.base import Lease, Store
-
-logger = logging.getLogger("airweave_webhooks")
+from airweave_webhooks.telemetry import logger
 
 RENEWALS_PER_LEASE = 3
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
-import logging
 import math
 import os
 import random
@@ -26,10 +25,8 @@ from airweave_webhooks.routing import Handler, Matched
 from airweave_webhooks.signing import Envelope, RawHeaders
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
-from airweave_webhooks.telemetry import Observer, tell
+from airweave_webhooks.telemetry import Observer, logger, tell
 from airweave_webhooks.threads import LeftRunning, run_in_thread
-
-logger = logging.getLogger("airweave_webhooks")
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -84,10 +81,10 @@ class Pipeline:
         limits: BodyLimits,
         observer: Observer | None,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
         self._deadlines = Deadlines(self.loop)
-        self.bodies = BodyReader(limits, self._deadlines)
+        self.bodies: BodyReader = BodyReader(limits, self._deadlines)
         self._name = name
         self._store = store
         self._mode = mode
@@ -204,10 +201,10 @@ class Pipeline:
         try:
             reply = await self._deliver(delivery, matched)
         except LeaseLost as error:
-            logger.error("%s", error)  # noqa: TRY400 - the trace would show only ourselves
+            logger.error("%s", error)
             reply = Reply(error.status, "lease_lost", 1)
         except (Unavailable, ConfigurationError) as error:
-            logger.error("delivery %s was not taken: %s", delivery.key, error)  # noqa: TRY400 - likewise
+            logger.error("delivery %s was not taken: %s", delivery.key, error)
             reply = unavailable(error)
         except asyncio.CancelledError:
             _answer(answer, unavailable(ShuttingDown("the receiver is closing")))

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final, Self
 
 from starlette.routing import Route
@@ -30,9 +29,7 @@ from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
 from airweave_webhooks.signing import Headers, RawHeaders, raw_headers
 from airweave_webhooks.stores import Store, store_from_url
-from airweave_webhooks.telemetry import Observer, tell
-
-logger = logging.getLogger("airweave_webhooks")
+from airweave_webhooks.telemetry import Observer, logger, tell
 
 DAY: Final = 86_400.0
 # `recover` replays failed messages up to 14 days old; a record that is gone by then makes one effect two.
@@ -246,7 +243,7 @@ class Receiver(Router):
         del self._references[pipeline], self._pipelines[pipeline.loop]
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Any = None) -> AsyncGenerator[None]:
         """Open and close with the application: `FastAPI(lifespan=receiver.lifespan)`, likewise for Starlette."""
         async with self:
             yield

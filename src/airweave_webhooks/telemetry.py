@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Final
 
 from airweave_webhooks.delivery import Delivery, Reply
 from airweave_webhooks.errors import Refused
 
-logger = logging.getLogger("airweave_webhooks")
+logger: Final = logging.getLogger("airweave_webhooks")
 
 
 class Observer:

@@ -82,17 +82,17 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
     """Every acknowledged event is handled; an effect repeats only if its process was killed before it had settled."""
     kills = 50 if long else 10
     kinds = ["awaiting", "awaiting", "threaded"]
-    settings = {"lease": 2.5, "work": 0.025}
+    leases = [0.5, 4.0]  # shorter and longer than it takes to start again
     deaths = Deaths()
     sending: list[asyncio.Task[Result]] = []
     port = site.port()
     hits = 0
-    # Five seconds are a quarter of one, and the sender comes back until somebody answers.
-    sender = site.sender(port, concurrency=CONCURRENCY, schedule=[5.0] * 1000, time_scale=0.05)
+    # Five seconds are 0.4, and the sender comes back until somebody answers.
+    sender = site.sender(port, concurrency=CONCURRENCY, schedule=[5.0] * 1000, time_scale=0.08)
     async with sender, asyncio.timeout(580):
         async with asyncio.TaskGroup() as group:
             for life in range(kills):
-                server = await site.serve(port, **settings)
+                server = await site.serve(port, lease=random.choice(leases), work=0.025)
                 for _ in range(PER_LIFE):
                     message = sender.message(body(random.choice(kinds)))
                     sending.append(group.create_task(sender.deliver(message)))
@@ -100,7 +100,7 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
                 hits += sender.in_flight > 0
                 deaths.at[server.pid] = server.kill()
                 deaths.look(site, tmp_path / f"copy-{life}")
-            await site.serve(port, **settings)
+            await site.serve(port)
         ids = [task.result().message.id for task in sending]
         again = await asyncio.gather(*(sender.resend(message_id) for message_id in ids))
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OTHER_SECRET, SECRET, sign
 from fastapi import FastAPI
-from serving import serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from airweave_webhooks import ConfigurationError, Delivery, Receiver, SyncCompleted
 from airweave_webhooks.integrations.fastapi import receiver_router
 from airweave_webhooks.testing.payloads import payload
+from conftest import OTHER_SECRET, SECRET, sign
+from serving import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -176,7 +176,7 @@ def tenant_mount(receiver: Receiver) -> Any:
 @pytest.mark.parametrize("mount", [tenant_route, tenant_router, tenant_mount])
 async def test_a_tenant_in_the_path(mount: Callable[[Receiver], Any]) -> None:
     """The tenant chooses the secret and is part of the key; nobody signs for another, and strangers get 401."""
-    receiver, seen = a_receiver(secrets=lambda tenant: {"acme": SECRET, "umbrella": OTHER_SECRET}.get(tenant))
+    receiver, seen = a_receiver(secrets={"acme": SECRET, "umbrella": OTHER_SECRET}.get)
     async with serving(mount(receiver)) as served:
 
         async def post(tenant: str, secret: str) -> int:
@@ -215,8 +215,10 @@ async def test_without_a_lifespan_the_log_says_so_once(caplog: pytest.LogCapture
             await served.client.post("/webhooks/airweave", content=BODY, headers=sign(BODY, message_id=f"msg_{n}"))
     assert len(seen) == 3
     assert [record.message for record in caplog.records if "lifespan" in record.message] == [
-        "receiver default opens on its first delivery: nobody will close it; give the application"
-        " lifespan=receiver.lifespan for a graceful shutdown"
+        (
+            "receiver default opens on its first delivery: nobody will close it; give the application"
+            " lifespan=receiver.lifespan for a graceful shutdown"
+        )
     ]
 
 

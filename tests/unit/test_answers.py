@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import OTHER_SECRET, SECRET, sign
 
 from airweave_webhooks import BodyLimits, Delivery, Inline, Receiver, Reject, Reply, Retry, SyncEvent
 from airweave_webhooks.errors import StoreUnavailable
 from airweave_webhooks.stores import MemoryStore
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Record
 from airweave_webhooks.testing.payloads import payload
+from conftest import OTHER_SECRET, SECRET, sign
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +144,7 @@ async def from_the_future(w: World) -> Reply:
 
 
 async def unknown_tenant(w: World) -> Reply:
-    receiver = Receiver(name="tenants", secrets=lambda tenant: {"acme": SECRET}.get(tenant), store=w.store)
+    receiver = Receiver(name="tenants", secrets=lambda tenant: SECRET if tenant == "acme" else None, store=w.store)
     async with receiver:
         return await receiver.handle(sign(BODY), BODY, "nobody")
 

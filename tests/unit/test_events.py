@@ -199,6 +199,14 @@ def test_an_unknown_type(event_type: str) -> None:
     assert event.natural_key is None
     assert event.domain == ""
     assert event.timestamp == datetime(2026, 11, 20, 9, 3, 41, 803112, UTC)
+    assert event.organization_id == UUID(ORGANIZATION)
+
+
+@pytest.mark.parametrize("value", [None, "", "acme", 5, {}, [ORGANIZATION], "\ud800", float("inf")])
+def test_an_organization_that_is_none(value: object) -> None:
+    """An id that is no UUID makes an event without one, and never an error."""
+    assert unknown(body(event_type="sync.exploded", organization_id=value)).organization_id is None
+    assert unknown(body("sync.completed", ("sync_job_id",), organization_id=value)).organization_id is None
 
 
 @pytest.mark.parametrize("event_type", [None, 5, 1.5, True, [], ["sync.completed"], {"sync.completed": 1}])
@@ -295,6 +303,12 @@ def test_natural_keys_of_two_publications(name: str) -> None:
         if key.endswith("_id") and value and key != "request_id":
             again[key] = value.upper()
     assert parse(json.dumps(again, indent=1).encode()).natural_key == NATURAL_KEYS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("organization.")])
+def test_without_its_object_an_event_has_no_natural_key(name: str) -> None:
+    """Events of different organizations never share a key because both lack the id."""
+    assert parse(body(name, ("organization_id",))).natural_key is None
 
 
 LATER = {"timestamp": "2026-11-20T10:00:00Z"}

@@ -125,6 +125,16 @@ async def test_a_rotation_takes_effect_at_once(clock: Clock) -> None:
     assert "retired secret" in (await refusal(made, sign(BODY, at=clock()))).diagnosis
 
 
+async def test_the_newest_keys_explain(clock: Clock) -> None:
+    """After a rotation the diagnosis is made with the secret that was just looked up."""
+    current, ticks = [SECRET], Clock()
+    made = make_gate(clock, lambda: current, ticks=ticks)
+    await pass_through(made, sign(BODY, at=clock()))
+    current[:] = [OTHER_SECRET]
+    ticks.advance(5)
+    assert "white space was added" in (await refusal(made, forged(clock), BODY + b"\n")).diagnosis
+
+
 async def test_given_retired_secrets_explain_but_do_not_verify(clock: Clock) -> None:
     """`retired` is for the diagnosis only."""
     made = make_gate(clock, retired=(OTHER_SECRET,))

@@ -366,6 +366,21 @@ async def test_a_rotation_is_noticed_at_the_next_mismatch(clock: Clock) -> None:
     assert len(lookup.calls) == 2
 
 
+async def test_a_burst_after_a_rotation_is_not_refused(clock: Clock) -> None:
+    """All whose signature does not match while somebody already looks again wait for what is found."""
+    lookup = Lookup(acme=A)
+    keyring = Keyring(lookup.ask, clock=clock)
+    await keyring.keys("acme")
+    lookup.answers["acme"] = B
+    clock.advance(5)
+    lookup.go_on.clear()
+    asking = [asyncio.ensure_future(keyring.keys_after_mismatch("acme")) for _ in range(5)]
+    await asyncio.sleep(0)
+    lookup.go_on.set()
+    assert [texts(keys) for keys in await asyncio.gather(*asking)] == [[B]] * 5
+    assert len(lookup.calls) == 2
+
+
 async def test_a_forger_cannot_make_us_look_more_often(clock: Clock) -> None:
     """A thousand mismatches in ten seconds cost two lookups."""
     lookup = Lookup(acme=A)

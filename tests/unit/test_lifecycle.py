@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SECRET, sign
 
 from airweave_webhooks import (
     ConfigurationError,
@@ -28,6 +27,7 @@ from airweave_webhooks import (
 from airweave_webhooks.errors import Refused, StoreUnavailable
 from airweave_webhooks.stores.base import Key, Record, Settle
 from airweave_webhooks.testing.payloads import payload
+from conftest import SECRET, sign
 
 pytestmark = pytest.mark.anyio
 

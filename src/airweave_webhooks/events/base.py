@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 class Event(BaseModel):
     """Base of every event. Immutable; fields that we do not know are kept in `model_extra`."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
     domain: ClassVar[str] = ""
     """The part of `event_type` before the dot."""

@@ -12,7 +12,7 @@ from airweave_webhooks.events.base import Event
 class EntityCounts(BaseModel):
     """What happened to the entities of one type."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
     inserted: int = 0
     updated: int = 0

@@ -1,7 +1,6 @@
 """Organizations: `organization.*`. Sent, but not in Airweave's documentation."""
 
 from typing import ClassVar, Literal
-from uuid import UUID
 
 from pydantic import AwareDatetime
 
@@ -14,11 +13,14 @@ class OrganizationEvent(Event):
     domain: ClassVar[str] = "organization"
 
     timestamp: AwareDatetime
-    organization_id: UUID
     organization_name: str
     owner_email: str = ""
     affected_user_emails: tuple[str, ...] = ()
     plan: str = ""
+
+    def _key_for_members(self) -> str | None:
+        emails = ",".join(self.affected_user_emails)
+        return self._key_at_time(self.organization_id, emails) if self.organization_id else None
 
 
 class OrganizationCreated(OrganizationEvent):
@@ -27,9 +29,9 @@ class OrganizationCreated(OrganizationEvent):
     event_type: Literal["organization.created"]
 
     @property
-    def natural_key(self) -> str:
+    def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>`."""
-        return self._key(self.organization_id)
+        return self._key(self.organization_id) if self.organization_id else None
 
 
 class OrganizationDeleted(OrganizationEvent):
@@ -38,9 +40,9 @@ class OrganizationDeleted(OrganizationEvent):
     event_type: Literal["organization.deleted"]
 
     @property
-    def natural_key(self) -> str:
+    def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>`."""
-        return self._key(self.organization_id)
+        return self._key(self.organization_id) if self.organization_id else None
 
 
 class OrganizationMemberAdded(OrganizationEvent):
@@ -49,9 +51,13 @@ class OrganizationMemberAdded(OrganizationEvent):
     event_type: Literal["organization.member_added"]
 
     @property
-    def natural_key(self) -> str:
+    def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>:<emails>:<timestamp>`: the same user can come back."""
-        return self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
+        return (
+            self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
+            if self.organization_id
+            else None
+        )
 
 
 class OrganizationMemberRemoved(OrganizationEvent):
@@ -60,6 +66,10 @@ class OrganizationMemberRemoved(OrganizationEvent):
     event_type: Literal["organization.member_removed"]
 
     @property
-    def natural_key(self) -> str:
+    def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>:<emails>:<timestamp>`: the same user can leave twice."""
-        return self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
+        return (
+            self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
+            if self.organization_id
+            else None
+        )

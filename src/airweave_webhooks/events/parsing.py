@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast, get_args
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
@@ -108,6 +108,7 @@ def _unknown(body: bytes) -> UnknownEvent:
         raise InvalidPayload(f"the body is signed, but is not JSON ({type(error).__name__})") from None
     if not isinstance(payload, dict):
         raise InvalidPayload("the body is signed JSON, but not an object")
+    payload = cast("dict[str, Any]", payload)
     event_type = payload.get("event_type")
     if not isinstance(event_type, str):
         event_type = ""

@@ -15,8 +15,8 @@ from airweave_webhooks.receiver import Receiver
 try:
     from fastapi import APIRouter, Body, Header
     from starlette.routing import Route
-except ModuleNotFoundError as missing:  # pragma: no cover - tested in a process without FastAPI
-    raise ConfigurationError("receiver_router needs FastAPI: pip install 'airweave-webhooks[fastapi]'") from missing
+except ModuleNotFoundError:  # pragma: no cover - tested in a process without FastAPI
+    raise ConfigurationError("receiver_router needs FastAPI: pip install 'airweave-webhooks[fastapi]'") from None
 
 
 class Answer(BaseModel):

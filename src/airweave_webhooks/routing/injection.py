@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -247,11 +247,11 @@ async def _enter(stack: contextlib.AsyncExitStack, step: _Step, values: Values) 
             return made
 
 
-def _async_context(generator: AsyncIterator[Any]) -> contextlib.AbstractAsyncContextManager[Any]:
+def _async_context(generator: AsyncGenerator[Any]) -> contextlib.AbstractAsyncContextManager[Any]:
     return contextlib.asynccontextmanager(lambda: generator)()
 
 
-def _context(generator: Iterator[Any]) -> contextlib.AbstractContextManager[Any]:
+def _context(generator: Generator[Any]) -> contextlib.AbstractContextManager[Any]:
     return contextlib.contextmanager(lambda: generator)()
 
 

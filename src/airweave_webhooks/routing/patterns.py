@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 from airweave_webhooks.errors import RoutingError
@@ -140,8 +140,8 @@ def compile_filters(
         if not any(name in cls.model_fields for cls in classes):
             names = ", ".join(sorted(cls.__name__ for cls in classes))
             raise RoutingError(f"on(…, {name}=…): {names} has no such field, so this handler would never run")
-        single = isinstance(wanted, str | bool | UUID) or not isinstance(wanted, Collection)
-        values = [wanted] if single else list(wanted)
+        several = isinstance(wanted, Collection) and not isinstance(wanted, str)
+        values: list[object] = list(cast("Collection[object]", wanted)) if several else [wanted]
         if not values:
             raise RoutingError(f"on(…, {name}={wanted!r}): an empty collection matches nothing")
         # A tuple and not a set: what an event holds under a new name need not be hashable.

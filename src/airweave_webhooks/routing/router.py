@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack, overload
 
@@ -165,7 +165,7 @@ class Router:
         self._changed()
 
     @contextlib.contextmanager
-    def override(self, annotation: Any, factory: Factory) -> Iterator[None]:
+    def override(self, annotation: Any, factory: Factory) -> Generator[None]:
         """Use another factory inside a `with` block, also in included routers: for tests."""
         before = self._overrides.get(annotation)
         self._overrides[annotation] = Provider.of(factory, f"the override of {annotation!r}")

@@ -1,7 +1,7 @@
 """The three signature headers, read as one consistent set before a byte of the body is."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from airweave_webhooks.errors import MalformedRequest
 
@@ -33,7 +33,7 @@ class Envelope(NamedTuple):
 
 def raw_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Bring headers of any form into the one that ASGI has."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
     return [(_encode(name).lower(), _encode(value)) for name, value in pairs]
 
 

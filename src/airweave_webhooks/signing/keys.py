@@ -51,7 +51,7 @@ class SigningSecret:
     version = b"v1"
 
     def __init__(self, text: str) -> None:
-        self.key = _decode(text, "whsec_")
+        self.key: bytes = _decode(text, "whsec_")
         if len(self.key) < SHORTEST_SECRET:
             raise SecretError(
                 f"the secret is too weak: it holds {len(self.key)} bytes and the sender's server takes no"

@@ -48,7 +48,7 @@ class SQLiteStore:
     def __init__(
         self, path: str | os.PathLike[str], *, patience: float = 5.0, clock: Callable[[], float] = time.time
     ) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         if self.path in {"", ":memory:"}:
             raise ConfigurationError("the SQLite store needs a file: SQLiteStore('airweave.db')")
         self._patience = patience

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -53,7 +53,7 @@ def lease_of(claim: Claim, claimed: Claimed) -> Lease:
 class StoreContract:
     """Binds to a store by `make_store`."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     def make_store(self) -> Store:
         """Return a store that is not open."""
@@ -405,7 +405,7 @@ class DurableStoreContract(StoreContract):
 
 
 @contextlib.asynccontextmanager
-async def opened(make_store: Callable[[], Store]) -> AsyncIterator[Store]:
+async def opened(make_store: Callable[[], Store]) -> AsyncGenerator[Store]:
     """Open a store for a block."""
     store = make_store()
     await store.open()

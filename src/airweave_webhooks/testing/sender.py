@@ -89,7 +89,7 @@ class Sender:
         self._rng = rng or random.Random()  # noqa: S311 - ids and jitter are no secrets
         self._sent: dict[str, Message] = {}
         self._delivered: set[str] = set()
-        self.statistics = Statistics()
+        self.statistics: Statistics = Statistics()
 
     async def __aenter__(self) -> Self:
         return self

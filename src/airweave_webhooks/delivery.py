@@ -25,7 +25,7 @@ class Delivery:
     """When the sender signed this attempt, in seconds since the epoch."""
     tenant: str | None
     """Whose secret signed it, on receivers that serve tenants."""
-    raw_headers: RawHeaders = field(repr=False)
+    _raw_headers: RawHeaders = field(repr=False)
     body: bytes = field(repr=False)
     """The signed bytes, untouched."""
     event: AnyEvent = field(repr=False)
@@ -41,7 +41,7 @@ class Delivery:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers worth keeping: content type and user agent. Never authorization, cookies or signatures."""
-        kept = ((_KEPT_HEADERS.get(name), value) for name, value in self.raw_headers)
+        kept = ((_KEPT_HEADERS.get(name), value) for name, value in self._raw_headers)
         return {name: value.decode("latin-1") for name, value in kept if name}
 
     @property

@@ -151,6 +151,8 @@ class Retry(HandlerVerdict):
     """
 
     def __init__(self, reason: str = "", *, after: float = 60) -> None:
+        if not isinstance(reason, str):
+            raise TypeError(f"write Retry(after={reason!r}): the first argument is the reason, as text")
         if not 0 < after < math.inf:
             raise ValueError(f"Retry(after=…) takes a positive number of seconds, not {after!r}")
         super().__init__(reason or f"retry after {after:g} s")

@@ -41,6 +41,8 @@ class Gate:
         self._observer = observer
         self._name = name
         self._budget = LogBudget()
+        # What is wrong with us must not drown in what is wrong with strangers.
+        self._own_budget = LogBudget()
 
     def admit(self, headers: RawHeaders) -> Envelope:
         """Check what can be checked before a byte of the body is read.
@@ -88,8 +90,8 @@ class Gate:
             )
 
     def report_unavailable(self, error: Unavailable | ConfigurationError) -> None:
-        """Write to the log that a request could not be taken, within the same budget."""
-        if self._budget.take():
+        """Write to the log that a request could not be taken, within a budget of its own."""
+        if self._own_budget.take():
             logger.error("receiver %s asks the sender to come again: %s", self._name, error)
 
     def _explained(self, envelope: Envelope, body: bytes, keys: Keys, tenant: str | None) -> Unauthorized:

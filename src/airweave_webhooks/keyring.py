@@ -61,11 +61,11 @@ class Keyring:
     def __init__(
         self,
         secrets: Secrets | None,
-        retired: Sequence[str] = (),
+        retired: SecretValue = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._retired = tuple(map(parse_key, retired))
+        self._retired = tuple(map(parse_key, _texts(retired)))
         self._lookup: Callable[..., Any] | None = None
         self._by_tenant = False
         self._fixed: Keys = ()
@@ -125,16 +125,21 @@ class Keyring:
         if entry is None or not entry.is_fresh(self._clock()):
             entry = await self._look_up(tenant)
         if not entry.keys:
-            raise Unauthorized(f"unknown tenant {tenant!r}")
+            if not self._by_tenant:
+                raise SecretLookupFailed("the callable that was passed as secrets returned none")
+            raise Unauthorized(f"unknown tenant {_short(tenant)}")
         return entry.keys
 
     async def keys_after_mismatch(self, tenant: str | None) -> Keys | None:
         """The keys of `tenant` if a new lookup finds others: the secret may have been rotated a moment ago."""
         entry = self._cache.get(tenant)
-        now = self._clock()
-        if self._lookup is None or entry is None or now - entry.last_asked < SETTLED_AFTER:
+        if self._lookup is None or entry is None:
             return None
-        entry.last_asked = now
+        if tenant not in self._under_way:  # else: all who find a mismatch meanwhile wait for what is found
+            now = self._clock()
+            if now - entry.last_asked < SETTLED_AFTER:
+                return None
+            entry.last_asked = now
         return (await self._look_up(tenant)).keys or None
 
     def retired(self, tenant: str | None) -> Keys:
@@ -170,7 +175,9 @@ class Keyring:
             texts = _texts(found) if found else ()
             keys = tuple(map(parse_key, texts))
         except Exception as error:
-            raise SecretLookupFailed(f"the secrets of tenant {tenant!r} could not be looked up: {error!r}") from error
+            raise SecretLookupFailed(
+                f"the secrets of tenant {_short(tenant)} could not be looked up: {error!r}"
+            ) from error
         now = self._clock()
         entry = _Entry(texts, keys, self._retired_by(texts, self._cache.get(tenant)), now, now)
         self._cache[tenant] = entry
@@ -201,3 +208,8 @@ def _texts(secrets: SecretValue) -> tuple[str, ...]:
         return tuple(secrets)
     except TypeError:
         raise SecretError(f"a secret is a string, or a list of them, not {type(secrets).__name__}") from None
+
+
+def _short(tenant: str | None) -> str:
+    """What of a tenant's name, which strangers choose, is fit for a log."""
+    return repr(tenant if tenant is None else tenant[:64])

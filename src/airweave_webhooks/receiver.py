@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Self
 
 from starlette.routing import Route
@@ -23,7 +23,7 @@ from airweave_webhooks.errors import (
 )
 from airweave_webhooks.events import UnknownEvent, parse
 from airweave_webhooks.gate import Gate
-from airweave_webhooks.keyring import Keyring, Secrets
+from airweave_webhooks.keyring import Keyring, Secrets, SecretValue
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
@@ -69,7 +69,7 @@ class Receiver(Router):
         *,
         name: str = "default",
         secrets: Secrets | None = None,
-        retired_secrets: Sequence[str] = (),
+        retired_secrets: SecretValue = (),
         store: str | Store = "memory:",
         mode: Inline | None = None,
         key: Callable[[Delivery], str] | None = None,

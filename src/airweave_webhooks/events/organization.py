@@ -53,11 +53,7 @@ class OrganizationMemberAdded(OrganizationEvent):
     @property
     def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>:<emails>:<timestamp>`: the same user can come back."""
-        return (
-            self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
-            if self.organization_id
-            else None
-        )
+        return self._key_for_members()
 
 
 class OrganizationMemberRemoved(OrganizationEvent):
@@ -68,8 +64,4 @@ class OrganizationMemberRemoved(OrganizationEvent):
     @property
     def natural_key(self) -> str | None:
         """`<event_type>:<organization_id>:<emails>:<timestamp>`: the same user can leave twice."""
-        return (
-            self._key_at_time(self.organization_id, ",".join(self.affected_user_emails))
-            if self.organization_id
-            else None
-        )
+        return self._key_for_members()

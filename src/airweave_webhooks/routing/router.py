@@ -52,7 +52,7 @@ class _Registration:
     parameters: tuple[Parameter, ...]
     classes: frozenset[type[Event]]
     filters: tuple[tuple[str, tuple[object, ...]], ...]
-    when: Callable[[Any], bool] | None
+    when: Callable[[Any], object] | None
 
 
 class Router:
@@ -68,43 +68,43 @@ class Router:
     # One overload a domain gives `when` the type of its argument; a misspelt name or filter fits none of them.
     # fmt: off
     @overload
-    def on(self, event: names.SyncName, /, *more: names.SyncName, id: str | None = None, when: Callable[[SyncEvent], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SyncName, /, *more: names.SyncName, id: str | None = None, when: Callable[[SyncEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SourceConnectionName, /, *more: names.SourceConnectionName, id: str | None = None, when: Callable[[SourceConnectionEvent], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SourceConnectionName, /, *more: names.SourceConnectionName, id: str | None = None, when: Callable[[SourceConnectionEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.CollectionName, /, *more: names.CollectionName, id: str | None = None, when: Callable[[CollectionEvent], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.CollectionName, /, *more: names.CollectionName, id: str | None = None, when: Callable[[CollectionEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.OrganizationName, /, *more: names.OrganizationName, id: str | None = None, when: Callable[[OrganizationEvent], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.OrganizationName, /, *more: names.OrganizationName, id: str | None = None, when: Callable[[OrganizationEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.EntityName, /, *more: names.EntityName, id: str | None = None, when: Callable[[EntityBatchProcessed], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.EntityName, /, *more: names.EntityName, id: str | None = None, when: Callable[[EntityBatchProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.AccessControlName, /, *more: names.AccessControlName, id: str | None = None, when: Callable[[AccessControlBatchProcessed], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.AccessControlName, /, *more: names.AccessControlName, id: str | None = None, when: Callable[[AccessControlBatchProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.QueryName, /, *more: names.QueryName, id: str | None = None, when: Callable[[QueryProcessed], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.QueryName, /, *more: names.QueryName, id: str | None = None, when: Callable[[QueryProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchStartedName, /, *, id: str | None = None, when: Callable[[SearchStarted], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchStartedName, /, *, id: str | None = None, when: Callable[[SearchStarted], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchCompletedName, /, *, id: str | None = None, when: Callable[[SearchCompleted], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchCompletedName, /, *, id: str | None = None, when: Callable[[SearchCompleted], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchFailedName, /, *, id: str | None = None, when: Callable[[SearchFailed], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchFailedName, /, *, id: str | None = None, when: Callable[[SearchFailed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchRerankingName, /, *, id: str | None = None, when: Callable[[SearchReranking], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchRerankingName, /, *, id: str | None = None, when: Callable[[SearchReranking], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchThinkingName, /, *, id: str | None = None, when: Callable[[SearchThinking], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchThinkingName, /, *, id: str | None = None, when: Callable[[SearchThinking], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchToolCalledName, /, *, id: str | None = None, when: Callable[[SearchToolCalled], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchToolCalledName, /, *, id: str | None = None, when: Callable[[SearchToolCalled], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchName, /, *more: names.SearchName, id: str | None = None, when: Callable[[SearchEvent], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchName, /, *more: names.SearchName, id: str | None = None, when: Callable[[SearchEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: type[E], /, *more: type[E], id: str | None = None, when: Callable[[E], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: type[E], /, *more: type[E], id: str | None = None, when: Callable[[E], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: Pattern, /, *more: Pattern, id: str | None = None, when: Callable[[Event], bool] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: Pattern, /, *more: Pattern, id: str | None = None, when: Callable[[Event], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
     # fmt: on
     def on(
         self,
         *events: Any,
         id: str | None = None,  # noqa: A002 - the word that users look for
-        when: Callable[[Any], bool] | None = None,
+        when: Callable[[Any], object] | None = None,
         **filters: Any,
     ) -> Callable[[F], F]:
         """Run the decorated function for these events. It comes back unchanged.
@@ -115,14 +115,16 @@ class Router:
         Args:
             events: names (`"sync.completed"`), globs (`"sync.*"`, `"*"`) or event classes.
             id: names the handler in the record; by default its module and qualified name.
-            when: a predicate on the event. What it raises counts as the handler's failure.
+            when: a predicate on the event, chosen by its truth. What it raises counts as the handler's failure.
             filters: fields of the event and the value, or the collection of values, that they must have.
 
         Raises:
             RoutingError: it could never run as written; the message names the nearest thing that could.
         """
         if when is not None and not is_plain_function(when):
-            raise RoutingError(f"on(…, when={when!r}): takes a plain function of the event that returns a bool")
+            raise RoutingError(
+                f"on(…, when={when!r}): takes a plain function of the event whose result is true or false"
+            )
         classes = names.expand(events)
         compiled = names.compile_filters(filters, classes)
 
@@ -173,7 +175,7 @@ class Router:
         try:
             yield
         finally:
-            del self._overrides[annotation]
+            self._overrides.pop(annotation, None)
             if before is not None:
                 self._overrides[annotation] = before
             self._changed()

@@ -23,7 +23,7 @@ class Handler:
     function: Callable[..., object]
     classes: frozenset[type[Event]]
     filters: tuple[tuple[str, tuple[object, ...]], ...]
-    when: Callable[[Any], bool] | None
+    when: Callable[[Any], object] | None
     call: Call
 
     def broken_by(self, error: Exception) -> "Handler":

@@ -24,7 +24,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
     console = Console(highlight=False)
     secret = generate_secret()
-    console.print("Starting a receiver on a fresh SQLite store, to send it what Airweave would send.\n")
+    console.print("Starting a receiver on a fresh SQLite store; sending to it as Airweave does.\n")
     try:
         with serving(options.folder.resolve(), secret) as server:
             passed = _show(console, server, secret)

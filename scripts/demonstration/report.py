@@ -23,11 +23,10 @@ _STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 def show_table(console: Console, sections: Sequence[Section]) -> None:
     """Print every request under its section's title."""
     head = _columns()
-    head.add_row("what was sent", "answer", "ms", "what it means", style="bold")
+    head.add_row("what was sent", "answer", "ms", "what it means", style="underline")
     console.print(head)
     for section in sections:
-        console.rule(style="dim")
-        console.print(Text(section.title, style="bold"))
+        console.print(Text(f"\n{section.title}", style="bold"))
         table = _columns()
         for row in section.rows:
             style = "dim" if row.answer == "200 ignored" else ""

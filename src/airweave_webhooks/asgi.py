@@ -39,21 +39,9 @@ class Endpoint(Protocol):
 
 async def serve(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one ASGI scope: a request, or the server's lifespan where the receiver is the whole application."""
-    if scope["type"] == "lifespan":
-        await _lifespan(endpoint, receive, send)
-    elif scope["type"] != "http":
-        await send({"type": "websocket.close", "code": 1000})
-    elif scope["method"] == "POST":
-        await _post(endpoint, scope, receive, send)
-    elif scope["method"] in {"GET", "HEAD"}:
-        # Airweave probes a new subscription's URL, unsigned; any answer will do, and none is owed a body.
-        await _send(send, 200, NO_BODY, b"")
-    else:
-        headers = (*METHOD_NOT_ALLOWED.raw_headers, (b"allow", b"POST, HEAD, GET"))
-        await _send(send, METHOD_NOT_ALLOWED.status, headers, METHOD_NOT_ALLOWED.body)
-
-
-async def _post(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        await _serve_no_delivery(endpoint, scope, receive, send)
+        return
     admission: Admission | None = None
     try:
         admission = endpoint.admit(scope["headers"])
@@ -66,19 +54,31 @@ async def _post(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) 
         reply = endpoint.refuse(error, admission)
         # The rest of the body is unread: without this a slow sender could keep the connection for ever.
         close = ((b"connection", b"close"),) if scope.get("http_version", "1.1").startswith("1") else ()
-        await _send(send, reply.status, (*reply.raw_headers, *close), reply.body)
-        return
-    try:
-        tenant = scope["path_params"].get("tenant") if "path_params" in scope else None
-        reply = await endpoint.receive(admission, body, None if tenant is None else str(tenant))
-    finally:
-        reader.release(room)
-    await _send(send, reply.status, reply.raw_headers, reply.body)
+        headers = (*reply.raw_headers, *close)
+    else:
+        try:
+            tenant = scope["path_params"].get("tenant") if "path_params" in scope else None
+            reply = await endpoint.receive(admission, body, None if tenant is None else str(tenant))
+        finally:
+            reader.release(room)
+        headers = reply.raw_headers
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _send(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _serve_no_delivery(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(endpoint, receive, send)
+    elif scope["type"] != "http":
+        await send({"type": "websocket.close", "code": 1000})
+    elif scope["method"] in {"GET", "HEAD"}:
+        # Airweave probes a new subscription's URL, unsigned; any answer will do, and none is owed a body.
+        await send({"type": "http.response.start", "status": 200, "headers": NO_BODY})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        headers = (*METHOD_NOT_ALLOWED.raw_headers, (b"allow", b"POST, HEAD, GET"))
+        await send({"type": "http.response.start", "status": METHOD_NOT_ALLOWED.status, "headers": headers})
+        await send({"type": "http.response.body", "body": METHOD_NOT_ALLOWED.body})
 
 
 async def _lifespan(endpoint: Endpoint, receive: Receive, send: Send) -> None:

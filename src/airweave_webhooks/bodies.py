@@ -40,12 +40,12 @@ class BodyReader:
 
     Args:
         limits: the bounds.
-        deadlines: the loop's.
+        loop: the event loop.
     """
 
-    def __init__(self, limits: BodyLimits, deadlines: Deadlines) -> None:
+    def __init__(self, limits: BodyLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
-        self._deadlines = deadlines
+        self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(loop, limits.read_within, asyncio.Task.cancel)
         self._in_flight = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -64,43 +64,37 @@ class BodyReader:
         """
         task = asyncio.current_task()
         assert task is not None, "ASGI applications run in tasks"  # noqa: S101
-        late = False
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            task.cancel()
-
-        self._deadlines.set(task, started + self._limits.read_within, expire)
+        self._deadlines.start(task, started)
         try:
             if self._queue or self._in_flight + room > self._limits.most_bytes_in_flight:
                 await self._wait_for(room)
             else:
                 self._in_flight += room
             try:
-                message = await receive()
                 chunks: list[bytes] = []
                 length = 0
-                while True:
+                more = True
+                while more:
+                    message = await receive()
                     if message["type"] != "http.request":
                         raise ClientGone
                     chunk: bytes = message.get("body", b"")
+                    more = message.get("more_body", False)
                     length += len(chunk)
                     if length > room:
                         raise BodyTooLarge(f"the body has more than {room} bytes")
-                    if not message.get("more_body", False):
-                        return b"".join([*chunks, chunk]) if chunks else chunk
                     chunks.append(chunk)
-                    message = await receive()
+                return b"".join(chunks)
             except BaseException:
                 self.release(room)
                 raise
         except asyncio.CancelledError:
+            late = not self._deadlines.stop(task)
             if late and task.uncancel() == 0:
                 raise BodyTooSlow(f"the body was not complete within {self._limits.read_within:g} s") from None
             raise
         finally:
-            self._deadlines.clear(task)
+            self._deadlines.stop(task)
 
     def room_for(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
         """The bytes to reserve: what Content-Length says, and the most that is allowed where it says nothing.

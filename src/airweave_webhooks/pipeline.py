@@ -82,15 +82,14 @@ class Pipeline:
         observer: Observer | None,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.pid: int = os.getpid()
-        self._deadlines = Deadlines(self.loop)
-        self.bodies: BodyReader = BodyReader(limits, self._deadlines)
+        self.bodies: BodyReader = BodyReader(limits, self.loop)
+        self._deadlines: Deadlines[asyncio.Future[Reply]] = Deadlines(self.loop, mode.answer_within, _too_late)
         self._name = name
         self._store = store
         self._mode = mode
         self._retention = retention
         self._observer = observer
-        self._owner = f"{socket.gethostname()}:{self.pid}"
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
         # Every claim has a token of its own, and no other process can have the same.
         self._token_prefix = os.urandom(16)
         self._token_numbers = itertools.count()
@@ -166,8 +165,8 @@ class Pipeline:
         await asyncio.to_thread(self._keeper.stop)
         await self._store.close()
 
-    async def process(self, delivery: Delivery, matched: Matched, deadline: float) -> Reply:
-        """Work on one delivery, and answer no later than `deadline` (the loop's time).
+    async def process(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
+        """Work on one delivery, and answer in time for a request that `started` then (by the loop's time).
 
         The work runs in a task of its own: a client that hangs up, or a deadline that passes, ends the waiting and not
         the work.
@@ -191,11 +190,11 @@ class Pipeline:
         if answer.done():
             return answer.result()
         self._running[answer] = task
-        self._deadlines.set(answer, deadline, partial(_answer, answer, TOO_LATE))
+        self._deadlines.start(answer, started)
         try:
             return await answer
         finally:
-            self._deadlines.clear(answer)
+            self._deadlines.stop(answer)
 
     async def _work(self, delivery: Delivery, matched: Matched, answer: "asyncio.Future[Reply]") -> None:
         try:
@@ -370,6 +369,10 @@ def _wish(lease: Lease, outcome: Outcome, drifted: Delivery | None) -> Settle:
 def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:
     if not answer.done():
         answer.set_result(reply)
+
+
+def _too_late(answer: "asyncio.Future[Reply]") -> None:
+    _answer(answer, TOO_LATE)
 
 
 async def _one(verb: Callable[[Sequence[Item]], Awaitable[list[Result]]], item: Item) -> Result:

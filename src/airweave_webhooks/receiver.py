@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Self
 
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from airweave_webhooks import asgi
 from airweave_webhooks.bodies import BodyLimits
@@ -37,6 +36,16 @@ SHORTEST_RETENTION_DAYS: Final = 16
 
 # Receivers that are open in this process.
 _open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for receiver in list(_open_receivers):
+        receiver._forget_what_a_fork_inherited()  # noqa: SLF001 - of this very module
+
+
+# Asking each time whether this is still the process that opened a receiver would be a system call per request.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Receiver(Router):
@@ -100,6 +109,7 @@ class Receiver(Router):
         self._gate = Gate(self._keyring, tolerance=tolerance, clock=clock, observer=observer, name=name)
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
         self._references: dict[Pipeline, int] = {}
+        self._inherited: object = None
 
     def __repr__(self) -> str:
         return f"<Receiver {self.name!r} on {self.store!r}>"
@@ -107,8 +117,7 @@ class Receiver(Router):
     @property
     def is_open(self) -> bool:
         """Whether it is open on any event loop of this process."""
-        pid = os.getpid()
-        return any(line.pid == pid and not loop.is_closed() for loop, line in self._pipelines.items())
+        return any(not loop.is_closed() for loop in self._pipelines)
 
     async def handle(self, headers: Headers, body: bytes, tenant: str | None = None) -> Reply:
         """Receive one request: the whole receiver, without any framework.
@@ -138,12 +147,14 @@ class Receiver(Router):
             Refused: they are malformed, stale or from the future.
             Unavailable: nothing can be verified, because no secret is configured.
         """
-        started = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         envelope = self._gate.admit(headers)
         try:
-            return Admission(envelope, headers, self._here(), started)
+            pipeline = self._pipelines.get(loop) or self._make_pipeline(loop)
         except ConfigurationError as error:
             raise SecretLookupFailed(str(error)) from error
+        return Admission(envelope, headers, pipeline, started)
 
     def refuse(self, error: Refused | Unavailable | ConfigurationError, admission: Admission | None = None) -> Reply:
         """Tell the log and the observer why a request is not processed, and make its answer, which does not say."""
@@ -172,7 +183,7 @@ class Receiver(Router):
             if self._key is not None:
                 delivery.key = self._key(delivery)
             matched = self.table.match(event)
-            reply = await pipeline.process(delivery, matched, started + self._mode.answer_within)
+            reply = await pipeline.process(delivery, matched, started)
         except (Unavailable, ConfigurationError) as error:
             reply = self.refuse(error)
         except Exception:
@@ -184,14 +195,9 @@ class Receiver(Router):
             tell(self._observer.replied, delivery, reply, pipeline.loop.time() - started)
         return reply
 
-    def _here(self) -> Pipeline:
-        """The pipeline of the running event loop in this process (which may be a fork of the one that opened it)."""
-        loop = asyncio.get_running_loop()
-        pipeline = self._pipelines.get(loop)
-        if pipeline is not None and pipeline.pid == os.getpid():
-            return pipeline
+    def _make_pipeline(self, loop: asyncio.AbstractEventLoop) -> Pipeline:
         self._keyring.open()
-        for other in [other for other in self._pipelines if other.is_closed() or other is loop]:
+        for other in [other for other in self._pipelines if other.is_closed()]:
             self._references.pop(self._pipelines.pop(other), None)
         self._refuse_a_twin()
         pipeline = Pipeline(
@@ -205,6 +211,11 @@ class Receiver(Router):
         self._pipelines[loop] = pipeline
         _open_receivers.add(self)
         return pipeline
+
+    def _forget_what_a_fork_inherited(self) -> None:
+        # What the parent opened is not ours to use, and not ours to destroy either.
+        self._inherited = (self._pipelines, self._references)
+        self._pipelines, self._references = {}, {}
 
     def _refuse_a_twin(self) -> None:
         for other in _open_receivers:
@@ -222,7 +233,8 @@ class Receiver(Router):
             StoreUnavailable: the store cannot be reached.
         """
         _ = self.table
-        pipeline = self._here()
+        loop = asyncio.get_running_loop()
+        pipeline = self._pipelines.get(loop) or self._make_pipeline(loop)
         self._references[pipeline] = self._references.get(pipeline, 0) + 1
         try:
             await pipeline.open()
@@ -248,9 +260,8 @@ class Receiver(Router):
         async with self:
             yield
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve as an ASGI application, alone or mounted."""
-        await asgi.serve(self, scope, receive, send)
+    # An ASGI application, alone or mounted.
+    __call__ = asgi.serve
 
     def route(self, path: str) -> Route:
         """Make a Starlette route for `path`, with or without a trailing slash; `{tenant}` in it names the tenant.

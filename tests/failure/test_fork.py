@@ -1,5 +1,8 @@
 """A process that forks while it has the database open, as servers do that load the application before they fork."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +15,22 @@ from failure.servers import ENVIRONMENT, Site
 
 def run(site: Site, tmp_path: Path, mode: str) -> str:
     command = [sys.executable, "-m", "failure.forking", str(site.database), str(tmp_path / "ledger"), mode]
-    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    parent = subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = parent.communicate(timeout=90)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)  # the children too, should it have left some
+        parent.communicate()
+    assert parent.returncode == 0, errors
+    return output
 
 
 @pytest.mark.parametrize("last", ["parent", "child"])

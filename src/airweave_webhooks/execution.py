@@ -60,13 +60,24 @@ async def run_handlers(
         run_in_thread: runs sync handlers.
         finished: is told of each handler, the seconds it took and its error; None costs nothing.
     """
-    results = dict(earlier)
+    results = dict(earlier) if earlier else {}
     errors: list[BaseException] = []
     for handler in handlers:
         if handler.id in earlier:
             continue
         started = time.perf_counter() if finished else 0.0
-        error = await _run(handler, delivery, run_in_thread)
+        error: BaseException | None = None
+        try:
+            await handler.call(delivery, run_in_thread)
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # we are being shut down
+            error = cancelled  # something that the handler awaited was cancelled: its failure, not our end
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as raised:  # noqa: BLE001 - also SystemExit: a handler must not end the server
+            error = raised
         if error is None:
             results[handler.id] = "processed"
         else:
@@ -76,21 +87,6 @@ async def run_handlers(
         if finished:
             finished(handler, time.perf_counter() - started, error)
     return outcome_of(results, errors)
-
-
-async def _run(handler: Handler, delivery: Delivery, run_in_thread: RunInThread) -> BaseException | None:
-    try:
-        await handler.call(delivery, run_in_thread)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise  # we are being shut down
-        return error  # something that the handler awaited was cancelled: its failure, not our end
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler must not end the server
-        return error
-    return None
 
 
 def _line(error: BaseException) -> str:

@@ -1,17 +1,17 @@
 """Keeping leases alive from a thread of its own, so that a handler which blocks the event loop does not lose its."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from airweave_webhooks.stores.base import Lease, Store
 from airweave_webhooks.telemetry import logger
 
-RENEWALS_PER_LEASE = 3
+# A lease is renewed for the first time when it is one to two rounds old: two rounds are left for things to go wrong.
+RENEWALS_PER_LEASE = 4
 
 
 class LeaseKeeper:
-    """Renews what is held, three times in the length of a lease.
+    """Renews what is held, four times in the length of a lease.
 
     Args:
         store: its `renew` is called from the keeper's thread.
@@ -23,7 +23,7 @@ class LeaseKeeper:
         self._store = store
         self._seconds = seconds
         self._alive = alive
-        self._held: dict[bytes, tuple[Lease, float]] = {}
+        self._held: dict[bytes, Lease] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -40,7 +40,7 @@ class LeaseKeeper:
 
     def hold(self, lease: Lease) -> None:
         """Keep `lease` alive until it is dropped."""
-        self._held[lease.token] = (lease, time.monotonic())
+        self._held[lease.token] = lease
 
     def drop(self, lease: Lease) -> None:
         """Let `lease` go."""
@@ -48,22 +48,23 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         pause = self._seconds / RENEWALS_PER_LEASE
+        last_round: dict[bytes, Lease] = {}
         while not self._stop.wait(pause) and self._alive():
-            self._renew(pause)
+            # One C call: the event loop's thread adds and removes meanwhile.
+            held = self._held.copy()
+            # A quick handler's lease is never seen twice: it costs no renewal at all.
+            leases = sorted(lease for token, lease in held.items() if token in last_round)
+            if leases:
+                self._renew(leases, pause)
+            last_round = held
 
-    def _renew(self, pause: float) -> None:
-        # A quick handler's lease is younger than one round: it costs no renewal at all.
-        before = time.monotonic() - pause / 2
-        # One C call: the event loop's thread adds and removes meanwhile.
-        leases = [lease for lease, since in list(self._held.values()) if since <= before]
-        if not leases:
-            return
+    def _renew(self, leases: list[Lease], pause: float) -> None:
         try:
-            kept = self._store.renew(sorted(leases), self._seconds)
+            kept = self._store.renew(leases, self._seconds)
         except Exception:
             logger.exception("cannot renew %d leases; trying again in %.1f s", len(leases), pause)
             return
-        for lease, current in zip(sorted(leases), kept, strict=True):
+        for lease, current in zip(leases, kept, strict=True):
             if not current and lease.token in self._held:
                 self.drop(lease)
                 logger.warning(

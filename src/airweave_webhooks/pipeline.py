@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -29,8 +29,6 @@ from airweave_webhooks.telemetry import Observer, logger, tell
 from airweave_webhooks.threads import LeftRunning, run_in_thread
 
 T = TypeVar("T")
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # Seconds.
 PURGE_EVERY: Final = 3600.0
@@ -103,13 +101,6 @@ class Pipeline:
         self._background: set[asyncio.Task[object]] = set()
         self._claims = Coalescer(store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back)
         self._settles = Coalescer(store.settle, key=lambda wish: wish.lease.key, size=_settle_size)
-        # Where a call costs no trip there is nothing to gather.
-        self._claim: Callable[[Claim], Awaitable[Claimed]] = (
-            self._claims if store.round_trip else partial(_one, store.claim)
-        )
-        self._settle: Callable[[Settle], Awaitable[bool]] = (
-            self._settles if store.round_trip else partial(_one, store.settle)
-        )
 
     async def open(self) -> None:
         """Open the store and start what runs in the background; once, however many ask at the same time.
@@ -217,7 +208,8 @@ class Pipeline:
 
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
         claim = self._claim_for(delivery, matched)
-        claimed = await self._claim(claim)
+        # Where a call costs no trip there is nothing to gather.
+        claimed = await self._claims(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, delivery)
         if claim.into != "leased":
@@ -247,7 +239,7 @@ class Pipeline:
         except LeftRunning:
             raise  # its thread goes on: the lease expires by itself, and not before the others may start
         except asyncio.CancelledError:
-            await self._settle(Settle(lease, "pending", "cancelled", claimed.results))
+            await self._settles(Settle(lease, "pending", "cancelled", claimed.results))
             raise
         finally:
             self._keeper.drop(lease)
@@ -291,7 +283,7 @@ class Pipeline:
         waited, pause = 0.0, FIRST_SETTLE_PAUSE
         while True:
             try:
-                return await self._settle(wish)
+                return await self._settles(wish) if self._store.round_trip else (await self._store.settle([wish]))[0]
             except Unavailable as error:
                 if waited > self._mode.lease:
                     raise
@@ -309,7 +301,7 @@ class Pipeline:
 
     async def _release(self, wish: Settle) -> None:
         with contextlib.suppress(Unavailable, StoreDataError):  # then the lease runs out
-            await self._settle(wish)
+            await self._settles(wish)
 
     async def _run_in_thread(self, call: Callable[[], T]) -> T:
         return await run_in_thread(call, self._slots)
@@ -373,10 +365,6 @@ def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:
 
 def _too_late(answer: "asyncio.Future[Reply]") -> None:
     _answer(answer, TOO_LATE)
-
-
-async def _one(verb: Callable[[Sequence[Item]], Awaitable[list[Result]]], item: Item) -> Result:
-    return (await verb([item]))[0]
 
 
 def _claim_size(claim: Claim) -> int:

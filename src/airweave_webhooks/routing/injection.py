@@ -148,15 +148,8 @@ def _needed_on_loop(steps: Sequence[_Step]) -> set[str]:
 def _call_with_event(function: Callable[..., Any], parameter: Parameter) -> Call:
     """Serve the common case without a detour: an async handler that takes the event alone."""
     if parameter.positional:
-
-        async def call(delivery: Delivery, _: RunInThread) -> object:
-            return await function(delivery.event)
-    else:
-
-        async def call(delivery: Delivery, _: RunInThread) -> object:
-            return await function(**{parameter.name: delivery.event})
-
-    return call
+        return lambda delivery, _: function(delivery.event)
+    return lambda delivery, _: function(**{parameter.name: delivery.event})
 
 
 def _call_on_loop(invoke: _Target, steps: Sequence[_Step]) -> Call:

@@ -125,7 +125,10 @@ async def test_a_sender_that_trickles_is_cut_off(served: Served) -> None:
             break
         writer.write(bytes([byte]))
         await asyncio.sleep(0.05)
-    assert (await asyncio.wait_for(answered, 10)).startswith(b"HTTP/1.1 408 ")
+    # What is still on its way when the server hangs up can cost the answer: then the reset is the cut.
+    with contextlib.suppress(ConnectionResetError):
+        assert (await asyncio.wait_for(answered, 10)).startswith(b"HTTP/1.1 408 ")
+    assert answered.done()
     writer.close()
 
 

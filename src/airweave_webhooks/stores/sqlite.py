@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,9 +26,9 @@ RETRY_PAUSE: Final = (0.0005, 0.004)
 # Seconds that a writer steps aside after a commit while other processes want the file too.
 STEP_ASIDE: Final = 0.002
 
-# Connections that a fork inherited. Using one would corrupt the file, and closing one would drop the locks that
-# the parent holds, so they are kept from the garbage collector.
-_inherited: Final[list[object]] = []
+# Stores that are open in this process, and those whose connections are closed while it forks.
+_open_stores: "Final[weakref.WeakSet[SQLiteStore]]" = weakref.WeakSet()
+_held_for_fork: "Final[list[SQLiteStore]]" = []
 
 
 class SQLiteStore:
@@ -54,12 +55,16 @@ class SQLiteStore:
         self._patience = patience
         self._clock = clock
         self._opened = 0
-        self._pid = os.getpid()
         self._writer: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._renewing: sqlite3.Connection | None = None
+        self._make_locks()
+
+    def _make_locks(self) -> None:
         # Opening and closing can come from the event loops of several threads.
-        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        # Held for as long as a transaction lasts, so that a fork never meets one.
+        self._in_use = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -77,11 +82,11 @@ class SQLiteStore:
         Raises:
             ConfigurationError: the file cannot be used; the message says what to do.
         """
-        with self._lock:
-            self._forget_what_a_fork_inherited()
+        with self._opening:
             if self._writer is None:
                 self._writer = ThreadPoolExecutor(1, thread_name_prefix="airweave-sqlite")
             self._opened += 1
+            _open_stores.add(self)
         try:
             await self._write(lambda _: None, "NORMAL")
         except BaseException:
@@ -90,13 +95,18 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Finish what is under way and close the file."""
-        with self._lock:
+        with self._opening:
             self._opened -= 1
             if self._opened or self._writer is None:
                 return
             writer, self._writer = self._writer, None
-        await asyncio.get_running_loop().run_in_executor(writer, self._close_connections)
+            _open_stores.discard(self)
+        await asyncio.get_running_loop().run_in_executor(writer, self._close_at_last)
         writer.shutdown()
+
+    def _close_at_last(self) -> None:
+        with self._in_use:
+            self._close_connections()
 
     def _close_connections(self) -> None:
         for connection in (self._connection, self._renewing):
@@ -126,8 +136,6 @@ class SQLiteStore:
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         """Renew each that is current, on a connection of the calling thread's own."""
-        with self._lock:
-            self._forget_what_a_fork_inherited()
 
         def run(connection: sqlite3.Connection) -> list[bool]:
             until = self._clock() + seconds
@@ -159,7 +167,7 @@ class SQLiteStore:
     async def _write(self, run: Callable[[sqlite3.Connection], T], sync: Literal["FULL", "NORMAL"]) -> T:
         """Run one transaction in the writer's thread."""
         writer = self._writer
-        if writer is None or self._pid != os.getpid():
+        if writer is None:
             raise StoreUnavailable(f"{self!r} is not open in this process")
 
         def work() -> T:
@@ -176,7 +184,8 @@ class SQLiteStore:
         waited = False
         while True:
             try:
-                result = work()
+                with self._in_use:
+                    result = work()
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise self._translated(error) from error
@@ -228,12 +237,44 @@ class SQLiteStore:
             return StoreDataError(f"SQLite cannot store this record: {error}")
         return StoreUnavailable(f"{self.path}: {error}")
 
-    def _forget_what_a_fork_inherited(self) -> None:
-        if self._pid != os.getpid():
-            _inherited.extend([self._connection, self._renewing, self._writer])
-            self._connection = self._renewing = self._writer = None
-            self._opened = 0
-            self._pid = os.getpid()
+    def close_for_fork(self) -> None:
+        """Finish the transaction under way and disconnect, until one of the two below is called."""
+        self._in_use.acquire()
+        self._close_connections()
+
+    def go_on_after_fork(self) -> None:
+        """Allow transactions again, in the parent."""
+        self._in_use.release()
+
+    def start_anew_after_fork(self) -> None:
+        """Be closed, in the child."""
+        self._make_locks()
+        self._writer = None  # its thread did not come along
+        self._opened = 0
+
+
+# SQLite keeps the locks of a file in the memory of the process, where a fork copies what it does not own: a child
+# would believe in locks that only its parent has, also on a connection of its own. So nothing is open while forking;
+# both connect again when they next need to.
+def _before_fork() -> None:
+    for store in list(_open_stores):
+        store.close_for_fork()
+        _held_for_fork.append(store)
+
+
+def _after_fork_in_parent() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().go_on_after_fork()
+
+
+def _after_fork_in_child() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().start_anew_after_fork()
+    _open_stores.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _transaction(

@@ -19,6 +19,7 @@ from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IG
 from airweave_webhooks.errors import Busy, ConfigurationError, LeaseLost, ShuttingDown, StoreDataError, Unavailable
 from airweave_webhooks.events import AnyEvent, UnknownEvent
 from airweave_webhooks.execution import Outcome, run_handlers
+from airweave_webhooks.housekeeping import keep_house
 from airweave_webhooks.leases import LeaseKeeper
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.routing import Handler, Matched
@@ -31,9 +32,6 @@ from airweave_webhooks.threads import LeftRunning, run_in_thread
 T = TypeVar("T")
 
 # Seconds.
-PURGE_EVERY: Final = 3600.0
-ABANDONED_AFTER: Final = 48 * 3600.0
-PURGE_BATCH: Final = 500
 FIRST_SETTLE_PAUSE: Final = 0.05
 LONGEST_SETTLE_PAUSE: Final = 2.0
 # What cancelled handlers get to clean up, after the grace period.
@@ -120,7 +118,7 @@ class Pipeline:
     async def _start(self) -> None:
         await self._store.open()
         self._keeper.start()
-        self._housekeeper = self.loop.create_task(self._keep_house())
+        self._housekeeper = self.loop.create_task(keep_house(self._store, self._name, self._retention))
         self._open = True
 
     async def close(self) -> None:
@@ -311,28 +309,6 @@ class Pipeline:
     ) -> None:
         assert self._observer is not None, "it is asked for only where there is one"  # noqa: S101
         tell(self._observer.handler_finished, delivery, handler.id, seconds, error)
-
-    async def _keep_house(self) -> None:
-        """Purge now and then; at random times, so that many processes do not all do it at once."""
-        while True:
-            await asyncio.sleep(PURGE_EVERY * random.uniform(0.01, 1.0))  # noqa: S311 - jitter
-            try:
-                await self.purge()
-            except Exception:
-                logger.exception("receiver %s cannot purge its store; trying again later", self._name)
-
-    async def purge(self) -> int:
-        """Remove what is older than the retention, in bounded batches.
-
-        Returns:
-            How many records were removed or given up.
-        """
-        total = 0
-        while True:
-            touched = await self._store.purge(done_for=self._retention, abandoned_for=ABANDONED_AFTER, most=PURGE_BATCH)
-            total += touched
-            if touched < PURGE_BATCH:
-                return total
 
 
 def facts_of(event: AnyEvent) -> Facts:

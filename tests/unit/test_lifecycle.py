@@ -385,7 +385,7 @@ async def test_the_observer_sees_everything_and_harms_nothing(caplog: pytest.Log
 
 async def test_old_records_are_purged_while_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retention needs no cron job, and a store that fails it once is asked again."""
-    monkeypatch.setattr("airweave_webhooks.pipeline.PURGE_EVERY", 0.01)
+    monkeypatch.setattr("airweave_webhooks.housekeeping.PURGE_EVERY", 0.01)
     purged = asyncio.Event()
     calls: list[dict[str, Any]] = []
 

@@ -28,7 +28,7 @@ ROOMS: Final = [
     "delivery",
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
-    "bodies, leases, execution",
+    "bodies, housekeeping, leases, execution",
     "pipeline",
     "asgi",
     "receiver",

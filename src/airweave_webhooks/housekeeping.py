@@ -1,0 +1,32 @@
+"""Purging a store now and then, so that retention needs no cron job."""
+
+import asyncio
+import random
+from typing import Final
+
+from airweave_webhooks.stores.base import Store
+from airweave_webhooks.telemetry import logger
+
+# Seconds.
+PURGE_EVERY: Final = 3600.0
+# The sender's longest pause between two attempts is 12 h: after four of those it has given up.
+ABANDONED_AFTER: Final = 48 * 3600.0
+PURGE_BATCH: Final = 500
+
+
+async def keep_house(store: Store, name: str, retention: float) -> None:
+    """Purge for ever, at random times, so that many processes do not all do it at once.
+
+    Args:
+        store: what to purge.
+        name: the receiver's, for the log.
+        retention: seconds for which finished deliveries are kept.
+    """
+    while True:
+        await asyncio.sleep(PURGE_EVERY * random.uniform(0.01, 1.0))  # noqa: S311 - jitter
+        try:
+            # In bounded batches: claims get their turn in between.
+            while await store.purge(done_for=retention, abandoned_for=ABANDONED_AFTER, most=PURGE_BATCH) >= PURGE_BATCH:
+                await asyncio.sleep(0)
+        except Exception:
+            logger.exception("receiver %s cannot purge its store; trying again later", name)

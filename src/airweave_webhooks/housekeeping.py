@@ -25,8 +25,8 @@ async def keep_house(store: Store, name: str, retention: float) -> None:
     while True:
         await asyncio.sleep(PURGE_EVERY * random.uniform(0.01, 1.0))  # noqa: S311 - jitter
         try:
-            # In bounded batches: claims get their turn in between.
-            while await store.purge(done_for=retention, abandoned_for=ABANDONED_AFTER, most=PURGE_BATCH) >= PURGE_BATCH:
-                await asyncio.sleep(0)
+            touched = PURGE_BATCH
+            while touched == PURGE_BATCH:  # in bounded batches: claims get their turn in between
+                touched = await store.purge(done_for=retention, abandoned_for=ABANDONED_AFTER, most=PURGE_BATCH)
         except Exception:
             logger.exception("receiver %s cannot purge its store; trying again later", name)

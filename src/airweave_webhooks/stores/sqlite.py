@@ -27,8 +27,8 @@ RETRY_PAUSE: Final = (0.0005, 0.004)
 STEP_ASIDE: Final = 0.002
 
 # Stores that are open in this process, and those whose connections are closed while it forks.
-_open_stores: "Final[weakref.WeakSet[SQLiteStore]]" = weakref.WeakSet()
-_held_for_fork: "Final[list[SQLiteStore]]" = []
+_open_stores: Final["weakref.WeakSet[SQLiteStore]"] = weakref.WeakSet()
+_held_for_fork: Final["list[SQLiteStore]"] = []
 
 
 class SQLiteStore:

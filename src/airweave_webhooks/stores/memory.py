@@ -4,19 +4,26 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final
 
 from airweave_webhooks.errors import Busy
 from airweave_webhooks.stores import transitions
-from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
+
+_FLAT: Final = tuple(field.name for field in fields(Record) if field.name not in {"key", "facts", "results"})
+_values: Final[Callable[[Record], tuple[Any, ...]]] = attrgetter(
+    *(f"key.{name}" for name in Key._fields), *(f"facts.{name}" for name in Facts._fields), *_FLAT
+)
 
 
 class MemoryStore:
     """Keeps records in a dictionary, and forgets the oldest finished ones when it is full.
 
     Args:
-        most_records: how many it holds; when all are unfinished, a new claim raises `Busy`. Python's garbage
-            collector walks them all now and then, and stops everything else for about 1 ms per 5,000.
+        most_records: how many it holds; when all are unfinished, a new claim raises `Busy`.
         clock: seconds since the epoch.
     """
 
@@ -27,8 +34,8 @@ class MemoryStore:
         self._most_records = most_records
         self._clock = clock
         self._records: dict[Key, Record] = {}
-        # Keys of finished records in the order in which they were finished: the first is the next to be forgotten.
-        self._done: OrderedDict[Key, None] = OrderedDict()
+        # What is done, packed, in the order in which it was done: the first is the next to be forgotten.
+        self._done: OrderedDict[tuple[str, ...], tuple[Any, ...]] = OrderedDict()
         # The event loop claims and settles while the lease keeper's thread renews.
         self._lock = threading.Lock()
 
@@ -45,24 +52,17 @@ class MemoryStore:
             return [self._claim(claim, now) for claim in claims]
 
     def _claim(self, claim: Claim, now: float) -> Claimed:
-        record = self._records.get(claim.key)
-        if record is not None:
-            answer, changed = transitions.claim_again(record, claim, now)
-            if changed and record.state == "done":
-                self._done[claim.key] = None
-            return answer
-        if len(self._records) >= self._most_records:
-            self._forget_one()
-        record = self._records[claim.key] = transitions.first_claim(claim, now)
-        if record.state == "done":
-            self._done[claim.key] = None
-        return transitions.granted(record)
-
-    def _forget_one(self) -> None:
-        if not self._done:
-            raise Busy(f"the memory store holds {self._most_records} unfinished deliveries and takes no more")
-        key, _ = self._done.popitem(last=False)
-        del self._records[key]
+        record = self._find(claim.key)
+        if record is None:
+            if len(self._records) + len(self._done) >= self._most_records:
+                self._forget_one()
+            record = self._records[claim.key] = transitions.first_claim(claim, now)
+            answer = transitions.granted(record)
+        else:
+            answer, _ = transitions.claim_again(record, claim, now)
+        if claim.into == "done":
+            self._put_away(record)
+        return answer
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current."""
@@ -71,9 +71,10 @@ class MemoryStore:
             return [self._settle(wish, now) for wish in settles]
 
     def _settle(self, wish: Settle, now: float) -> bool:
-        stands, changed = transitions.settle(self._records.get(wish.lease.key), wish, now)
-        if changed and wish.state == "done":
-            self._done[wish.lease.key] = None
+        record = self._find(wish.lease.key)
+        stands, changed = transitions.settle(record, wish, now)
+        if changed and record is not None:
+            self._put_away(record)
         return stands
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
@@ -92,7 +93,7 @@ class MemoryStore:
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read copies of records."""
         with self._lock:
-            records = [self._records.get(key) for key in keys]
+            records = [self._find(key) for key in keys]
             return [replace(record) if record else None for record in records]
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
@@ -101,10 +102,9 @@ class MemoryStore:
         touched = 0
         with self._lock:
             for key in list(self._done):
-                record = self._records[key]
-                if touched >= most or (record.settled_at or 0.0) > now - done_for:
+                if touched >= most or (_unpacked(self._done[key]).settled_at or 0.0) > now - done_for:
                     break
-                del self._done[key], self._records[key]
+                del self._done[key]
                 touched += 1
             for record in self._records.values():
                 if touched >= most:
@@ -113,3 +113,36 @@ class MemoryStore:
                     transitions.abandon(record, now)
                     touched += 1
         return touched
+
+    def _find(self, key: Key) -> Record | None:
+        record = self._records.get(key)
+        if record is None and key in self._done:
+            return _unpacked(self._done[key])
+        return record
+
+    def _put_away(self, record: Record) -> None:
+        if record.state == "done" and self._records.pop(record.key, None) is not None:
+            packed = _packed(record)
+            self._done[packed[: len(Key._fields)]] = packed
+
+    def _forget_one(self) -> None:
+        if not self._done:
+            raise Busy(f"the memory store holds {self._most_records} unfinished deliveries and takes no more")
+        self._done.popitem(last=False)
+
+
+def _packed(record: Record) -> tuple[Any, ...]:
+    """Make one flat tuple of a record that will hardly be asked for again: key, facts, the rest, results.
+
+    The garbage collector looks once at a tuple of plain values; records it would walk again and again, all 10,000 of
+    them, and stop everything else meanwhile.
+    """
+    return (*_values(record), *record.results.items())
+
+
+def _unpacked(packed: tuple[Any, ...]) -> Record:
+    values = iter(packed)
+    key = Key(*islice(values, len(Key._fields)))
+    facts = Facts(*islice(values, len(Facts._fields)))
+    flat = dict(zip(_FLAT, values, strict=False))
+    return Record(key=key, facts=facts, **flat, results=dict(values))

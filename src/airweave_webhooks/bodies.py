@@ -45,7 +45,7 @@ class BodyReader:
 
     def __init__(self, limits: BodyLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
-        self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(loop, limits.read_within, asyncio.Task.cancel)
+        self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(loop, limits.read_within, _cancel)
         self._in_flight = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -140,3 +140,7 @@ def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
                 raise MalformedRequest("the Content-Length is not a number")
             return int(value)
     return None
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()

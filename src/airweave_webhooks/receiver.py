@@ -40,7 +40,7 @@ _open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for receiver in list(_open_receivers):
-        receiver._forget_what_a_fork_inherited()  # noqa: SLF001 - of this very module
+        receiver.forget_what_a_fork_inherited()
 
 
 # Asking each time whether this is still the process that opened a receiver would be a system call per request.
@@ -212,8 +212,8 @@ class Receiver(Router):
         _open_receivers.add(self)
         return pipeline
 
-    def _forget_what_a_fork_inherited(self) -> None:
-        # What the parent opened is not ours to use, and not ours to destroy either.
+    def forget_what_a_fork_inherited(self) -> None:
+        """Be closed, in the child of a fork: what the parent opened is not ours to use, and not ours to destroy."""
         self._inherited = (self._pipelines, self._references)
         self._pipelines, self._references = {}, {}
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Self
 
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from airweave_webhooks import asgi
 from airweave_webhooks.bodies import BodyLimits
@@ -260,8 +261,9 @@ class Receiver(Router):
         async with self:
             yield
 
-    # An ASGI application, alone or mounted.
-    __call__ = asgi.serve
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI application, alone or mounted."""
+        await asgi.serve(self, scope, receive, send)
 
     def route(self, path: str) -> Route:
         """Make a Starlette route for `path`, with or without a trailing slash; `{tenant}` in it names the tenant.

@@ -22,6 +22,8 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, _terminated)
+    # A shell that starts it in the background would have it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console(highlight=False)
     secret = generate_secret()
     console.print("Starting a receiver on a fresh SQLite store; sending to it as Airweave does.\n")

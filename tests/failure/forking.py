@@ -1,7 +1,8 @@
 """A process that forks after it has opened a receiver: `python -m failure.forking DATABASE LEDGER MODE`.
 
-MODE says who is the last to use the database (`parent` or `child`), or that the parent forks in the midst of its
-transactions (`busy`). Parent and child get deliveries of their own, and copies of the same ones.
+MODE says who is the last to use the database (`parent` or `child`), that the child is and the parent has another
+receiver open on the same file (`pair`), or that the parent forks in the midst of its transactions (`busy`). Parent and
+child get deliveries of their own, and copies of the same ones.
 """
 
 import asyncio
@@ -31,8 +32,8 @@ BATCH = 2000
 fork = multiprocessing.get_context("fork")
 
 
-def make_receiver(database: str, ledger: Ledger) -> Receiver:
-    receiver = Receiver(secrets=SECRET, store=f"sqlite:///{database}")
+def make_receiver(database: str, ledger: Ledger, name: str = "default") -> Receiver:
+    receiver = Receiver(name=name, secrets=SECRET, store=f"sqlite:///{database}")
 
     @receiver.on("sync.completed")
     async def note(delivery: Delivery) -> None:
@@ -126,10 +127,23 @@ async def end(process: "multiprocessing.context.ForkProcess") -> None:
     assert code == 0, f"the child ended with {code}"
 
 
-def main(database: str, ledger: str, mode: str) -> None:
-    receiver = make_receiver(database, Ledger(Path(ledger)))
-    print(asyncio.run(busy(receiver) if mode == "busy" else last(receiver, mode)))  # noqa: T201 - the test reads it
+async def pair(receiver: Receiver, other: Receiver) -> None:
+    """Fork while two receivers have the same file open."""
+    async with other:
+        await last(receiver, "child")
+
+
+async def main(database: str, path: str, mode: str) -> None:
+    ledger = Ledger(Path(path))
+    receiver = make_receiver(database, ledger)
+    match mode:
+        case "busy":
+            print(await busy(receiver))  # noqa: T201 - the test reads it
+        case "pair":
+            await pair(receiver, make_receiver(database, ledger, "other"))
+        case _:
+            await last(receiver, mode)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(*sys.argv[1:]))

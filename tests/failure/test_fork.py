@@ -41,6 +41,12 @@ def test_parent_and_child_both_go_on(site: Site, tmp_path: Path, last: str) -> N
     assert_done_once(site, [*names, "parent-later"] if last == "parent" else names)
 
 
+def test_a_fork_with_two_receivers_on_one_file(site: Site, tmp_path: Path) -> None:
+    """Each of several receivers that share a file is ready for a fork, and not only the first."""
+    run(site, tmp_path, "pair")
+    assert_done_once(site, ["before", "parent", "shared", "child", "child-later"])
+
+
 def test_a_fork_in_the_midst_of_transactions(site: Site, tmp_path: Path) -> None:
     """A child does not inherit the lock that its parent holds at that moment."""
     written = int(run(site, tmp_path, "busy"))

@@ -5,7 +5,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,9 +13,7 @@ from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
 
 _FLAT: Final = tuple(field.name for field in fields(Record) if field.name not in {"key", "facts", "results"})
-_values: Final[Callable[[Record], tuple[Any, ...]]] = attrgetter(
-    *(f"key.{name}" for name in Key._fields), *(f"facts.{name}" for name in Facts._fields), *_FLAT
-)
+_flat_values: Final[Callable[[Record], tuple[Any, ...]]] = attrgetter(*_FLAT)
 
 
 class MemoryStore:
@@ -122,8 +119,7 @@ class MemoryStore:
 
     def _put_away(self, record: Record) -> None:
         if record.state == "done" and self._records.pop(record.key, None) is not None:
-            packed = _packed(record)
-            self._done[packed[: len(Key._fields)]] = packed
+            self._done[tuple(record.key)] = _packed(record)
 
     def _forget_one(self) -> None:
         if not self._done:
@@ -132,17 +128,14 @@ class MemoryStore:
 
 
 def _packed(record: Record) -> tuple[Any, ...]:
-    """Make one flat tuple of a record that will hardly be asked for again: key, facts, the rest, results.
+    """Make plain tuples of a record that will hardly be asked for again.
 
-    The garbage collector looks once at a tuple of plain values; records it would walk again and again, all 10,000 of
-    them, and stop everything else meanwhile.
+    The garbage collector looks once at tuples of texts and numbers; records it would walk again and again, all 10,000
+    of them, and stop everything else meanwhile.
     """
-    return (*_values(record), *record.results.items())
+    return (tuple(record.key), tuple(record.facts), tuple(record.results.items()), *_flat_values(record))
 
 
 def _unpacked(packed: tuple[Any, ...]) -> Record:
-    values = iter(packed)
-    key = Key(*islice(values, len(Key._fields)))
-    facts = Facts(*islice(values, len(Facts._fields)))
-    flat = dict(zip(_FLAT, values, strict=False))
-    return Record(key=key, facts=facts, **flat, results=dict(values))
+    key, facts, results, *flat = packed
+    return Record(Key(*key), facts=Facts(*facts), results=dict(results), **dict(zip(_FLAT, flat, strict=True)))

@@ -90,7 +90,7 @@ async def last(receiver: Receiver, who: str) -> None:
     half_way, may_go_on = fork.Event(), fork.Event()
     async with receiver:
         await take(receiver, "before")
-        forked = fork.Process(target=run_child, args=(receiver, "child", half_way, may_go_on))
+        forked = fork.Process(target=run_child, args=(receiver, "child", half_way, may_go_on), daemon=True)
         forked.start()
         await take(receiver, "parent", "shared")
         assert await asyncio.to_thread(half_way.wait, 30)
@@ -112,7 +112,9 @@ async def busy(receiver: Receiver) -> int:
         writing = asyncio.create_task(write(receiver.store, stop))
         for number in range(CHILDREN):
             await asyncio.sleep(0.05)
-            forked = fork.Process(target=run_child, args=(receiver, f"child-{number}", fork.Event(), at_once))
+            forked = fork.Process(
+                target=run_child, args=(receiver, f"child-{number}", fork.Event(), at_once), daemon=True
+            )
             forked.start()
             await take(receiver, f"parent-{number}")
             await end(forked)

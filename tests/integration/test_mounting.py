@@ -255,6 +255,16 @@ def test_an_application_that_cannot_open_does_not_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_without_fastapi_the_error_names_the_extra() -> None:
+    """Whoever imports the integration without its framework learns what to install."""
+    program = "import sys; sys.modules['fastapi'] = None; import airweave_webhooks.integrations.fastapi"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.stderr.splitlines()[-1] == (
+        "airweave_webhooks.errors.ConfigurationError: receiver_router needs FastAPI:"
+        " pip install 'airweave-webhooks[fastapi]'"
+    )
+
+
 async def test_websockets_are_closed() -> None:
     """A receiver is no websocket endpoint, and says so without an error."""
     receiver, _ = a_receiver()

@@ -15,7 +15,7 @@ from airweave_webhooks.receiver import Receiver
 try:
     from fastapi import APIRouter, Body, Header
     from starlette.routing import Route
-except ModuleNotFoundError:  # pragma: no cover - tested in a process without FastAPI
+except ModuleNotFoundError:
     raise ConfigurationError("receiver_router needs FastAPI: pip install 'airweave-webhooks[fastapi]'") from None
 
 

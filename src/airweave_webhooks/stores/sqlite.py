@@ -26,8 +26,9 @@ RETRY_PAUSE: Final = (0.0005, 0.004)
 # Seconds that a writer steps aside after a commit while other processes want the file too.
 STEP_ASIDE: Final = 0.002
 
-# Stores that are open in this process, and those whose connections are closed while it forks.
-_open_stores: Final["weakref.WeakSet[SQLiteStore]"] = weakref.WeakSet()
+# Stores that are open in this process, each by its `id` (stores on one file are equal), and those whose connections
+# are closed while it forks.
+_open_stores: Final["weakref.WeakValueDictionary[int, SQLiteStore]"] = weakref.WeakValueDictionary()
 _held_for_fork: Final["list[SQLiteStore]"] = []
 
 
@@ -86,7 +87,7 @@ class SQLiteStore:
             if self._writer is None:
                 self._writer = ThreadPoolExecutor(1, thread_name_prefix="airweave-sqlite")
             self._opened += 1
-            _open_stores.add(self)
+            _open_stores[id(self)] = self
         try:
             await self._write(lambda _: None, "NORMAL")
         except BaseException:
@@ -100,7 +101,7 @@ class SQLiteStore:
             if self._opened or self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            _open_stores.discard(self)
+            _open_stores.pop(id(self), None)
         await asyncio.get_running_loop().run_in_executor(writer, self._close_at_last)
         writer.shutdown()
 
@@ -257,7 +258,7 @@ class SQLiteStore:
 # would believe in locks that only its parent has, also on a connection of its own. So nothing is open while forking;
 # both connect again when they next need to.
 def _before_fork() -> None:
-    for store in list(_open_stores):
+    for store in list(_open_stores.values()):
         store.close_for_fork()
         _held_for_fork.append(store)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -37,6 +37,10 @@ class Delivery:
     """How often handlers were started for it, this time included."""
     generation: int = 0
     """How often an operator replayed it."""
+    handler: str = ""
+    """The id of the handler that runs now: they run one after another."""
+    explain: Callable[[BaseException], BaseException] | None = field(default=None, repr=False)
+    """For integrations: turns what a handler raised into what it means, such as a `Retry` for a lost connection."""
 
     @property
     def headers(self) -> Mapping[str, str]:

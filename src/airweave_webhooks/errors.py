@@ -145,10 +145,17 @@ class HandlerVerdict(WebhookError):
 class Retry(HandlerVerdict):
     """Raised by a handler: not now, come again.
 
+    Attributes:
+        status: HTTP status of the answer, if no other handler failed or asked for another one.
+        outcome: the word in the answer, likewise.
+
     Args:
         reason: for the record and the log.
         after: seconds until the sender should try again, at least 1.
     """
+
+    status: ClassVar[int] = 503
+    outcome: ClassVar[str] = "retry"
 
     def __init__(self, reason: str = "", *, after: float = 60) -> None:
         if not isinstance(reason, str):

@@ -35,12 +35,13 @@ def outcome_of(results: Mapping[str, str], errors: Sequence[BaseException]) -> O
         return Outcome("done", "processed", results, PROCESSED)
     text = "\n".join(map(_line, errors)) or None
     failures = [error for error in errors if not isinstance(error, Retry | Reject)]
-    retries = [error.after for error in errors if isinstance(error, Retry)]
+    retries = [error for error in errors if isinstance(error, Retry)]
+    after = max((error.after for error in retries), default=0.0)
     if failures:
-        return Outcome("pending", "failed", results, FAILED, failures, text, max(retries, default=0.0))
+        return Outcome("pending", "failed", results, FAILED, failures, text, after)
     if retries:
-        after = max(retries)
-        return Outcome("pending", "retry", results, Reply(503, "retry", math.ceil(after)), (), text, after)
+        kind = retries[0] if len({error.status for error in retries}) == 1 else Retry
+        return Outcome("pending", "retry", results, Reply(kind.status, kind.outcome, math.ceil(after)), (), text, after)
     return Outcome("dead", "rejected", results, REJECTED, (), text)
 
 
@@ -65,6 +66,7 @@ async def run_handlers(
     for handler in handlers:
         if handler.id in earlier:
             continue
+        delivery.handler = handler.id
         started = time.perf_counter() if finished else 0.0
         error: BaseException | None = None
         try:
@@ -77,7 +79,7 @@ async def run_handlers(
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as raised:  # noqa: BLE001 - also SystemExit: a handler must not end the server
-            error = raised
+            error = delivery.explain(raised) if delivery.explain else raised
         if error is None:
             results[handler.id] = "processed"
         else:

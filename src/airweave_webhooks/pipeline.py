@@ -258,6 +258,7 @@ class Pipeline:
             into,  # type: ignore[arg-type]
             reason,
             body,
+            self._retention,
         )
 
     def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:

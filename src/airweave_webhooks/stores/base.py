@@ -58,6 +58,8 @@ class Claim(NamedTuple):
     into: Literal["leased", "done", "dead"] = "leased"
     reason: str | None = None
     body: bytes | None = None
+    keep: float = 30 * 86_400.0
+    """Seconds for which it is remembered once it is done: for stores that expire records by themselves."""
 
 
 Verdict: TypeAlias = Literal["claimed", "held", "accepted", "duplicate", "conflict"]

@@ -4,20 +4,27 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from operator import attrgetter
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from airweave_webhooks.errors import Busy
 from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
 
-_FLAT: Final = tuple(field.name for field in fields(Record) if field.name not in {"key", "facts", "results"})
-_flat_values: Final[Callable[[Record], tuple[Any, ...]]] = attrgetter(*_FLAT)
+# The answer to every first claim.
+_FIRST: Final = Claimed("claimed", fence=1)
+
+_NEVER: Final[tuple[None, float]] = (None, 0.0)
+
+# Two messages in plain tuples: see `_packed`.
+_Packed: TypeAlias = tuple[Any, ...]
 
 
 class MemoryStore:
     """Keeps records in a dictionary, and forgets the oldest finished ones when it is full.
+
+    A delivery that went the usual way is kept as the two messages that it took, one claim and one settle. A `Record`
+    is made of them when more happens to it.
 
     Args:
         most_records: how many it holds; when all are unfinished, a new claim raises `Busy`.
@@ -30,9 +37,11 @@ class MemoryStore:
     def __init__(self, *, most_records: int = 10_000, clock: Callable[[], float] = time.time) -> None:
         self._most_records = most_records
         self._clock = clock
-        self._records: dict[Key, Record] = {}
-        # What is done, packed, in the order in which it was done: the first is the next to be forgotten.
-        self._done: OrderedDict[tuple[str, ...], tuple[Any, ...]] = OrderedDict()
+        # Claimed once, and not settled; with the time of the claim.
+        self._fresh: dict[Key, tuple[Claim, float]] = {}
+        self._open: dict[Key, Record] = {}
+        # In the order in which they were done: the first is the next to be forgotten.
+        self._done: OrderedDict[tuple[str, ...], Record | _Packed] = OrderedDict()
         # The event loop claims and settles while the lease keeper's thread renews.
         self._lock = threading.Lock()
 
@@ -50,16 +59,18 @@ class MemoryStore:
 
     def _claim(self, claim: Claim, now: float) -> Claimed:
         record = self._find(claim.key)
-        if record is None:
-            if len(self._records) + len(self._done) >= self._most_records:
-                self._forget_one()
-            record = self._records[claim.key] = transitions.first_claim(claim, now)
-            answer = transitions.granted(record)
-        else:
+        if record is not None:
             answer, _ = transitions.claim_again(record, claim, now)
-        if claim.into == "done":
             self._put_away(record)
-        return answer
+            return answer
+        if len(self._fresh) + len(self._open) + len(self._done) >= self._most_records:
+            self._forget_one()
+        if claim.into == "leased":
+            self._fresh[claim.key] = (claim, now)
+            return _FIRST
+        record = self._open[claim.key] = transitions.first_claim(claim, now)
+        self._put_away(record)
+        return transitions.granted(record)
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current."""
@@ -68,9 +79,16 @@ class MemoryStore:
             return [self._settle(wish, now) for wish in settles]
 
     def _settle(self, wish: Settle, now: float) -> bool:
-        record = self._find(wish.lease.key)
-        stands, changed = transitions.settle(record, wish, now)
-        if changed and record is not None:
+        key, fence, token = wish.lease
+        claim, came = self._fresh.get(key, _NEVER)
+        if claim is not None and claim.token == token and fence == 1 and wish.state == "done":
+            del self._fresh[key]
+            packed = _packed(claim, came, wish, now)
+            self._done[packed[0]] = packed
+            return True
+        record = self._find(key)
+        stands, _ = transitions.settle(record, wish, now)
+        if record is not None:
             self._put_away(record)
         return stands
 
@@ -81,7 +99,7 @@ class MemoryStore:
             return [self._renew(lease, now + seconds) for lease in leases]
 
     def _renew(self, lease: Lease, until: float) -> bool:
-        record = self._records.get(lease.key)
+        record = self._find(lease.key)
         if record is None or not transitions.may_renew(record, lease):
             return False
         record.lease_until = until
@@ -90,7 +108,7 @@ class MemoryStore:
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read copies of records."""
         with self._lock:
-            records = [self._find(key) for key in keys]
+            records = map(self._find, keys)
             return [replace(record) if record else None for record in records]
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
@@ -99,12 +117,14 @@ class MemoryStore:
         touched = 0
         with self._lock:
             for key in list(self._done):
-                if touched >= most or (_unpacked(self._done[key]).settled_at or 0.0) > now - done_for:
+                record = self._find(Key(*key))
+                if touched >= most or record is None or (record.settled_at or 0.0) > now - done_for:
                     break
                 del self._done[key]
                 touched += 1
-            for record in self._records.values():
-                if touched >= most:
+            for key in [*self._fresh, *self._open]:
+                record = self._find(key)
+                if touched >= most or record is None:
                     break
                 if transitions.is_abandoned(record, now - abandoned_for):
                     transitions.abandon(record, now)
@@ -112,30 +132,37 @@ class MemoryStore:
         return touched
 
     def _find(self, key: Key) -> Record | None:
-        record = self._records.get(key)
-        if record is None and key in self._done:
-            return _unpacked(self._done[key])
-        return record
+        """The record of `key`. Once it was asked for it is kept as such."""
+        if key in self._fresh:
+            record = self._open[key] = transitions.first_claim(*self._fresh.pop(key))
+            return record
+        found = self._open.get(key) or self._done.get(key)
+        if isinstance(found, tuple):
+            found = self._done[key] = _unpacked(found)
+        return found
 
     def _put_away(self, record: Record) -> None:
-        if record.state == "done" and self._records.pop(record.key, None) is not None:
-            self._done[tuple(record.key)] = _packed(record)
+        if record.state == "done" and self._open.pop(record.key, None) is not None:
+            self._done[record.key] = record
 
     def _forget_one(self) -> None:
         if not self._done:
             raise Busy(f"the memory store holds {self._most_records} unfinished deliveries and takes no more")
-        self._done.popitem(last=False)
+        self._done.popitem(last=False)  # of a plain dict the first would have to be searched for
 
 
-def _packed(record: Record) -> tuple[Any, ...]:
-    """Make plain tuples of a record that will hardly be asked for again.
+def _packed(claim: Claim, came: float, wish: Settle, settled: float) -> _Packed:
+    """Make plain tuples of a delivery that will hardly be asked for again.
 
-    The garbage collector looks once at tuples of texts and numbers; records it would walk again and again, all 10,000
-    of them, and stop everything else meanwhile.
+    The garbage collector looks once at tuples of texts and numbers; anything else it would walk again and again, all
+    10,000 of them, and stop everything else meanwhile.
     """
-    return (tuple(record.key), tuple(record.facts), tuple(record.results.items()), *_flat_values(record))
+    return (tuple(claim[0]), claim[1:4], tuple(claim[4]), claim[5:], came, wish[1:], settled)
 
 
-def _unpacked(packed: tuple[Any, ...]) -> Record:
-    key, facts, results, *flat = packed
-    return Record(Key(*key), facts=Facts(*facts), results=dict(results), **dict(zip(_FLAT, flat, strict=True)))
+def _unpacked(packed: _Packed) -> Record:
+    key, ids, facts, rest, came, wish, settled = packed
+    claim = Claim._make([Key(*key), *ids, Facts(*facts), *rest])
+    record = transitions.first_claim(claim, came)
+    transitions.settle(record, Settle(Lease(claim.key, record.fence, record.token), *wish), settled)
+    return record

@@ -1,7 +1,6 @@
 """`sqlite:///path`, the embedded default: durable, shared by the processes of one machine."""
 
-import asyncio
-import json
+import itertools
 import os
 import random
 import sqlite3
@@ -9,14 +8,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores import sqlite_schema as sql
 from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.sqlite_writer import Run, Writer
 
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ class SQLiteStore:
         self._patience = patience
         self._clock = clock
         self._opened = 0
-        self._writer: ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
         self._connection: sqlite3.Connection | None = None
         self._renewing: sqlite3.Connection | None = None
         self._make_locks()
@@ -85,11 +84,11 @@ class SQLiteStore:
         """
         with self._opening:
             if self._writer is None:
-                self._writer = ThreadPoolExecutor(1, thread_name_prefix="airweave-sqlite")
+                self._writer = Writer(self._transact, self._close_at_last)
             self._opened += 1
             _open_stores[id(self)] = self
         try:
-            await self._write(lambda _: None, "NORMAL")
+            await self._write(lambda _: None)
         except BaseException:
             await self.close()
             raise
@@ -102,8 +101,7 @@ class SQLiteStore:
                 return
             writer, self._writer = self._writer, None
             _open_stores.pop(id(self), None)
-        await asyncio.get_running_loop().run_in_executor(writer, self._close_at_last)
-        writer.shutdown()
+        await writer.close()
 
     def _close_at_last(self) -> None:
         with self._in_use:
@@ -120,20 +118,11 @@ class SQLiteStore:
         # A lease need not survive the machine, but "there is nothing to do" is answered with 200.
         final = any(claim.into != "leased" for claim in claims)
 
-        def run(connection: sqlite3.Connection) -> list[Claimed]:
-            now = self._clock()
-            return [_claim(connection, claim, now) for claim in claims]
-
-        return await self._write(run, "FULL" if final else "NORMAL")
+        return await self._write(lambda connection: _claim(connection, claims, self._clock()), durable=final)
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current, in one transaction that is synced to the disk."""
-
-        def run(connection: sqlite3.Connection) -> list[bool]:
-            now = self._clock()
-            return [_settle(connection, wish, now) for wish in settles]
-
-        return await self._write(run, "FULL")
+        return await self._write(lambda connection: _settle(connection, settles, self._clock()), durable=True)
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         """Renew each that is current, on a connection of the calling thread's own."""
@@ -145,13 +134,13 @@ class SQLiteStore:
         def work() -> list[bool]:
             if self._renewing is None:
                 self._renewing = self._connect()
-            return _transaction(self._renewing, run, "NORMAL")
+            return _transaction(self._renewing, run, durable=False)
 
         return self._patiently(work)
 
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read records."""
-        return await self._write(lambda connection: [_get(connection, key) for key in keys], "NORMAL")
+        return await self._write(lambda connection: [_get(connection, key) for key in keys])
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         """Remove what is finished, give up what is abandoned."""
@@ -163,21 +152,24 @@ class SQLiteStore:
             given_up = connection.execute(sql.ABANDON, (now, before, before, most - gone)).rowcount
             return gone + given_up
 
-        return await self._write(run, "NORMAL")
+        return await self._write(run)
 
-    async def _write(self, run: Callable[[sqlite3.Connection], T], sync: Literal["FULL", "NORMAL"]) -> T:
-        """Run one transaction in the writer's thread."""
-        writer = self._writer
-        if writer is None:
+    async def _write(self, run: Run[T], *, durable: bool = False) -> T:
+        """Run `run` in a transaction, which it may share with others."""
+        if self._writer is None:
             raise StoreUnavailable(f"{self!r} is not open in this process")
+        return await self._writer(run, durable=durable)
 
-        def work() -> T:
+    def _transact(self, run: Run[list[Any]], durable: bool) -> list[Any]:
+        """Run one transaction, in the writer's thread."""
+
+        def work() -> list[Any]:
             if self._connection is None:
                 self._connection = self._connect()
                 sql.migrate(self._connection, self.path)
-            return _transaction(self._connection, run, sync)
+            return _transaction(self._connection, run, durable=durable)
 
-        return await asyncio.get_running_loop().run_in_executor(writer, self._patiently, work)
+        return self._patiently(work)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Run `work`, again and again while another process holds the file, and translate what goes wrong."""
@@ -278,11 +270,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _transaction(
-    connection: sqlite3.Connection, run: Callable[[sqlite3.Connection], T], sync: Literal["FULL", "NORMAL"]
-) -> T:
+def _transaction(connection: sqlite3.Connection, run: Run[T], *, durable: bool) -> T:
     # Inside a transaction SQLite would ignore the setting.
-    connection.execute(f"PRAGMA synchronous = {sync}")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = run(connection)
@@ -294,27 +284,45 @@ def _transaction(
     return result
 
 
-def _claim(connection: sqlite3.Connection, claim: Claim, now: float) -> Claimed:
-    fresh = transitions.first_claim(claim, now)
-    if connection.execute(sql.INSERT, sql.to_row(fresh)).rowcount == 1:
-        return transitions.granted(fresh)
+def _claim(connection: sqlite3.Connection, claims: Sequence[Claim], now: float) -> list[Claimed]:
+    """Insert what is new, many rows at a time, and look at the rest one by one."""
+    answers: list[Claimed] = []
+    for chunk in sql.chunks(claims):
+        fresh = [transitions.first_claim(claim, now) for claim in chunk]
+        rows = tuple(itertools.chain.from_iterable(map(sql.to_row, fresh)))
+        if connection.execute(sql.insert(len(chunk)), rows).rowcount == len(chunk):
+            answers += map(transitions.granted, fresh)
+        else:
+            answers += [_claim_again(connection, claim, now) for claim in chunk]
+    return answers
+
+
+def _claim_again(connection: sqlite3.Connection, claim: Claim, now: float) -> Claimed:
     record = _get(connection, claim.key)
-    assert record is not None, "the insert met a conflict, under the write lock"  # noqa: S101
+    assert record is not None, "what was not there has been inserted, under the write lock"  # noqa: S101
     answer, changed = transitions.claim_again(record, claim, now)
     if changed:
         connection.execute(sql.REPLACE, sql.to_row(record))
     return answer
 
 
-def _settle(connection: sqlite3.Connection, wish: Settle, now: float) -> bool:
+def _settle(connection: sqlite3.Connection, wishes: Sequence[Settle], now: float) -> list[bool]:
+    stand: list[bool] = []
+    for chunk in sql.chunks(wishes):
+        rows = tuple(itertools.chain.from_iterable(_settled(wish, now) for wish in chunk))
+        if connection.execute(sql.settle(len(chunk)), rows).rowcount == len(chunk):
+            stand += [True] * len(chunk)
+        else:
+            # One is not leased, or not by this holder: it stands only if this very settle was done before.
+            stand += [transitions.settle(_get(connection, wish.lease.key), wish, now)[0] for wish in chunk]
+    return stand
+
+
+def _settled(wish: Settle, now: float) -> tuple[object, ...]:
     due_at = now + wish.delay if wish.state == "pending" else None
-    results = json.dumps(dict(wish.results)) if wish.results else "{}"
-    changes = (wish.state, wish.reason, results, sql.as_text(wish.error), now, due_at, wish.body)
-    if connection.execute(sql.SETTLE, (*changes, *_where(wish.lease))).rowcount == 1:
-        return True
-    # Not leased, or not by this holder: it stands only if this very settle was done before.
-    record = _get(connection, wish.lease.key)
-    return transitions.settle(record, wish, now)[0]
+    results = sql.as_json(tuple(wish.results.items()))
+    error = sql.as_text(wish.error)
+    return (wish.state, wish.reason, results, error, now, due_at, wish.body, *_where(wish.lease))
 
 
 def _get(connection: sqlite3.Connection, key: Key) -> Record | None:

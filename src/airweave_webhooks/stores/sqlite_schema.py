@@ -1,12 +1,19 @@
 """The schema of the SQLite store, in numbered steps, and the record's way into a row and back."""
 
+import functools
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Facts, Key, Record
+
+T = TypeVar("T")
+
+# SQLite takes 32,766 parameters in a statement.
+LARGEST_CHUNK: Final = 256
 
 # Step N brings a file from version N to N + 1; `PRAGMA user_version` holds the version. Never edit a released step.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -53,18 +60,8 @@ COLUMNS: Final = (
 )
 _COUNT: Final = COLUMNS.count(",") + 1
 
-INSERT: Final = (
-    f"INSERT INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * _COUNT)})"  # noqa: S608 - constants
-    " ON CONFLICT (receiver, tenant, key) DO NOTHING"
-)
 REPLACE: Final = f"REPLACE INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * _COUNT)})"  # noqa: S608
 SELECT: Final = f"SELECT {COLUMNS} FROM deliveries WHERE receiver = ? AND tenant = ? AND key = ?"  # noqa: S608
-SETTLE: Final = """
-    UPDATE deliveries
-    SET state = ?, reason = ?, results = ?, error = ?, settled_at = ?, due_at = ?, lease_until = NULL,
-        body = coalesce(?, body)
-    WHERE receiver = ? AND tenant = ? AND key = ? AND fence = ? AND token = ? AND state = 'leased'
-"""
 RENEW: Final = """
     UPDATE deliveries SET lease_until = ?
     WHERE receiver = ? AND tenant = ? AND key = ? AND fence = ? AND token = ? AND state = 'leased'
@@ -83,6 +80,52 @@ ABANDON: Final = """
             OR (state = 'leased' AND lease_until < ?))
         LIMIT ?)
 """
+
+
+@functools.cache
+def insert(rows: int) -> str:
+    """A statement that inserts so many rows of `COLUMNS`, those that exist apart."""
+    return (
+        f"INSERT INTO deliveries ({COLUMNS}) VALUES {_values(rows, _COUNT)}"  # noqa: S608 - constants
+        " ON CONFLICT (receiver, tenant, key) DO NOTHING"
+    )
+
+
+@functools.cache
+def settle(rows: int) -> str:
+    """A statement that settles so many leases.
+
+    Of each: state, reason, results, error, settled_at, due_at, body, and the lease's receiver, tenant, key, fence,
+    token.
+    """
+    return f"""
+        UPDATE deliveries
+        SET state = column1, reason = column2, results = column3, error = column4, settled_at = column5,
+            due_at = column6, lease_until = NULL, body = coalesce(column7, body)
+        FROM (VALUES {_values(rows, 12)})
+        WHERE receiver = column8 AND tenant = column9 AND key = column10 AND fence = column11 AND token = column12
+            AND state = 'leased'
+    """  # noqa: S608 - constants
+
+
+def _values(rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * rows)
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a batch into powers of two, so that a few statements, which SQLite keeps prepared, serve all lengths."""
+    start = 0
+    while start < len(items):
+        length = min(1 << ((len(items) - start).bit_length() - 1), LARGEST_CHUNK)
+        yield items[start : start + length]
+        start += length
+
+
+@functools.lru_cache(maxsize=256)
+def as_json(items: tuple[tuple[str, str], ...]) -> str:
+    """Handlers' results as the column has them; most deliveries of a receiver have the same."""
+    return json.dumps(dict(items))
 
 
 def to_row(record: Record) -> tuple[object, ...]:
@@ -109,7 +152,7 @@ def to_row(record: Record) -> tuple[object, ...]:
         record.leases_lost,
         record.attempts,
         record.generation,
-        json.dumps(dict(record.results)) if record.results else "{}",
+        as_json(tuple(record.results.items())),
         as_text(record.error),
         record.body,
     )
@@ -146,11 +189,9 @@ def _time(seconds: float | None) -> datetime | None:
 
 def as_text(text: str | None) -> str | None:
     """What a text column can hold of `text`: a lone surrogate has no UTF-8, and NUL ends a string in most tools."""
-    if text is None:
-        return None
-    if "\0" in text:
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

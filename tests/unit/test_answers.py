@@ -71,7 +71,8 @@ class World:
         """Lay a record into the store, as another process or mode may have."""
         claim = Claim(KEY, "msg_1", digest(BODY), b"someone else's", Facts("sync.completed"), lease_left)
         await self.store.claim([claim])
-        record = self.store._records[KEY]
+        record = self.store._find(KEY)
+        assert record is not None
         record.state = state  # type: ignore[assignment]
         record.body = body
         record.due_at = time.time() + 3600 if state == "pending" else None

@@ -226,7 +226,9 @@ async def test_a_lost_lease_is_never_a_success(caplog: pytest.LogCaptureFixture)
     store = MemoryStore()
 
     async def handler(delivery: Delivery) -> None:
-        store._records[Key("default", "", delivery.key)].fence += 1
+        record = store._find(Key("default", "", delivery.key))
+        assert record is not None
+        record.fence += 1
 
     async with a_receiver(handler, store=store, observer=Watching()) as receiver:
         reply = await send(receiver)

@@ -45,6 +45,7 @@ class BodyReader:
 
     def __init__(self, limits: BodyLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
+        self._loop = loop
         self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(loop, limits.read_within, _cancel)
         self._in_flight = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -62,7 +63,7 @@ class BodyReader:
             BodyTooSlow: it, or room for it, did not come in time.
             ClientGone: the client hung up.
         """
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "ASGI applications run in tasks"  # noqa: S101
         self._deadlines.start(task, started)
         try:
@@ -111,7 +112,7 @@ class BodyReader:
         return length
 
     async def _wait_for(self, room: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = self._loop.create_future()
         entry = (room, turn)
         self._queue.append(entry)
         try:

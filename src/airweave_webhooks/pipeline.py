@@ -8,10 +8,9 @@ import math
 import os
 import random
 import socket
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
@@ -175,10 +174,8 @@ class Pipeline:
             )
             await self.open()
         answer: asyncio.Future[Reply] = self.loop.create_future()
-        task = _start_task(self.loop, self._work(delivery, matched, answer))
-        if answer.done():
-            return answer.result()
-        self._running[answer] = task
+        # Not eagerly: the answers to all that came at once then leave at once, which saves both sides wake-ups.
+        self._running[answer] = self.loop.create_task(self._work(delivery, matched, answer))
         self._deadlines.start(answer, started)
         try:
             return await answer
@@ -350,10 +347,3 @@ def _claim_size(claim: Claim) -> int:
 
 def _settle_size(wish: Settle) -> int:
     return 512 + len(wish.body or b"")
-
-
-def _start_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    if sys.version_info >= (3, 12):
-        # Runs at once, up to its first wait: with a store in memory most deliveries never wait at all.
-        return asyncio.Task(work, loop=loop, eager_start=True)
-    return loop.create_task(work)

@@ -58,6 +58,7 @@ class Coalescer(Generic[Item, Result]):
         most_waiting: int = 10_000,
         most_bytes: int = 64 * 2**20,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._verb = verb
         self._key = key
         self._size = size
@@ -79,12 +80,11 @@ class Coalescer(Generic[Item, Result]):
         size = self._size(item)
         if len(self._waiting) >= self._most_waiting or self._bytes + size > self._most_bytes:
             raise Busy("too many calls wait for the store")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Result] = loop.create_future()
+        answer: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append(_Call(self._key(item), item, size, answer))
         self._bytes += size
         if self._pump is None:
-            self._pump = loop.create_task(self._drain())
+            self._pump = self._loop.create_task(self._drain())
         return await answer
 
     async def settled(self) -> None:

@@ -57,6 +57,8 @@ class SQLiteStore:
         self._opened = 0
         self._writer: Writer | None = None
         self._connection: sqlite3.Connection | None = None
+        # What the connection's commits are, as far as it was told.
+        self._durably: bool | None = None
         self._renewing: sqlite3.Connection | None = None
         self._make_locks()
 
@@ -134,7 +136,8 @@ class SQLiteStore:
         def work() -> list[bool]:
             if self._renewing is None:
                 self._renewing = self._connect()
-            return _transaction(self._renewing, run, durable=False)
+                _sync(self._renewing, durable=False)
+            return _transaction(self._renewing, run)
 
         return self._patiently(work)
 
@@ -167,7 +170,11 @@ class SQLiteStore:
             if self._connection is None:
                 self._connection = self._connect()
                 sql.migrate(self._connection, self.path)
-            return _transaction(self._connection, run, durable=durable)
+                self._durably = None
+            if durable is not self._durably:
+                _sync(self._connection, durable=durable)
+                self._durably = durable
+            return _transaction(self._connection, run)
 
         return self._patiently(work)
 
@@ -270,9 +277,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _transaction(connection: sqlite3.Connection, run: Run[T], *, durable: bool) -> T:
-    # Inside a transaction SQLite would ignore the setting.
+def _sync(connection: sqlite3.Connection, *, durable: bool) -> None:
+    """Say what commits are; before a transaction, inside of which SQLite would ignore it."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+
+
+def _transaction(connection: sqlite3.Connection, run: Run[T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = run(connection)

@@ -12,8 +12,9 @@ from airweave_webhooks.stores.base import Facts, Key, Record
 
 T = TypeVar("T")
 
-# SQLite takes 32,766 parameters in a statement.
-LARGEST_CHUNK: Final = 256
+# Rows in a statement: few statements serve a batch, because each hands the interpreter's lock over and takes it back.
+# SQLite takes 32,766 parameters in one.
+CHUNK: Final = 32
 
 # Step N brings a file from version N to N + 1; `PRAGMA user_version` holds the version. Never edit a released step.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -114,10 +115,11 @@ def _values(rows: int, columns: int) -> str:
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a batch into powers of two, so that a few statements, which SQLite keeps prepared, serve all lengths."""
+    """Cut a batch into lengths of which there are few, so that SQLite keeps the statements for all of them prepared."""
     start = 0
     while start < len(items):
-        length = min(1 << ((len(items) - start).bit_length() - 1), LARGEST_CHUNK)
+        left = len(items) - start
+        length = left if left < CHUNK else max(size for size in (CHUNK, 4 * CHUNK) if size <= left)
         yield items[start : start + length]
         start += length
 

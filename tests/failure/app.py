@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from airweave_webhooks import Delivery, Inline, Receiver
+from failure.backends import make_store
 from failure.ledger import Ledger
 
 SETTINGS = {"ANSWER_WITHIN": 12.0, "LEASE": 1.0, "SHUTDOWN_GRACE": 10.0, "WORK": 0.01}
@@ -24,7 +25,7 @@ _gate = os.environ.get("GATE")
 _ledger = Ledger(Path(os.environ["LEDGER"]))
 
 receiver = Receiver(
-    store=f"sqlite:///{os.environ['DATABASE']}",
+    store=make_store(os.environ["STORE"], os.environ["NAMESPACE"]),
     mode=Inline(answer_within=_set["ANSWER_WITHIN"], lease=_set["LEASE"], shutdown_grace=_set["SHUTDOWN_GRACE"]),
 )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from failure.backends import Backend, SQLiteFile
 from failure.servers import Site
 
 if sys.platform == "win32":
@@ -16,9 +17,15 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long", default=False))
 
 
+@pytest.fixture(params=["sqlite"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Each store that survives a process, empty."""
+    return SQLiteFile(tmp_path / "deliveries.db")
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, backend: Backend) -> Iterator[Site]:
     """A place for servers; whatever still runs is ended after the test."""
-    site = Site(tmp_path)
+    site = Site(tmp_path, backend)
     yield site
     site.close()

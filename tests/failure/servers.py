@@ -5,19 +5,20 @@ import itertools
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 
 from airweave_webhooks.signing import generate_secret
+from airweave_webhooks.stores.base import Key, Record
 from airweave_webhooks.testing import Attempt, Message, Sender
 from airweave_webhooks.testing.payloads import payload
+from failure.backends import Backend
 from failure.ledger import Ledger
 
 ENVIRONMENT = {
@@ -153,12 +154,12 @@ class LoggingSender(Sender):
 class Site:
     """What the servers of one test share, and the test's own logs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, backend: Backend) -> None:
         self._directory = directory
+        self.backend = backend
         self._ports: list[Port] = []
         self._servers: list[Server] = []
         self._numbers = itertools.count(1)
-        self.database = directory / "deliveries.db"
         self.ledger = Ledger(directory / "ledger")
         self.answers: list[Answered] = []
 
@@ -175,7 +176,7 @@ class Site:
         """
         environment = {
             "AIRWEAVE_WEBHOOK_SECRET": SECRET,
-            "DATABASE": str(self.database),
+            **self.backend.environment,
             "LEDGER": str(self._directory / "ledger"),
             **{name.upper(): str(value) for name, value in settings.items()},
         }
@@ -201,13 +202,17 @@ class Site:
                 first.setdefault(attempt.message_id, at)
         return first
 
-    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Look into the database behind the store's back."""
-        connection = sqlite3.connect(self.database, timeout=10)
-        try:
-            return connection.execute(statement, parameters).fetchall()
-        finally:
-            connection.close()
+    async def records(self, ids: Sequence[str]) -> list[Record]:
+        """What the store knows of messages that it must know."""
+        async with self.backend.opened() as store:
+            found = [record for record in await store.get(keys_of(ids)) if record is not None]
+        assert [record.key.key for record in found] == list(ids)
+        return found
+
+    async def record(self, message_id: str) -> Record:
+        """What the store knows of one message."""
+        (record,) = await self.records([message_id])
+        return record
 
     def close(self) -> None:
         for server in self._servers:
@@ -216,6 +221,11 @@ class Site:
         for port in self._ports:
             port.close()
         self.ledger.close()
+
+
+def keys_of(ids: Iterable[str]) -> list[Key]:
+    """Under which keys the application keeps its deliveries."""
+    return [Key("default", "", message_id) for message_id in ids]
 
 
 def body(kind: str) -> bytes:

@@ -2,18 +2,15 @@
 
 import asyncio
 import random
-import shutil
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from airweave_webhooks.testing import Result
 from failure.ledger import Entry
-from failure.servers import Site, body
+from failure.servers import Site, body, keys_of
 
 pytestmark = pytest.mark.anyio
 
@@ -29,21 +26,15 @@ class Deaths:
     at: dict[int, float] = field(default_factory=dict[int, float])
     """When each process was surely dead."""
     settled: dict[str, int] = field(default_factory=dict[str, int])
-    """After how many kills each delivery was found settled in the database first."""
+    """After how many kills each delivery was found settled in the store first."""
 
-    def look(self, site: Site, directory: Path) -> None:
-        """Read a copy of the database, so that its recovery is left to the next server."""
-        directory.mkdir()
-        for file in site.database.parent.glob(f"{site.database.name}*"):
-            shutil.copy(file, directory)
-        connection = sqlite3.connect(directory / site.database.name)
-        try:
-            done = connection.execute("SELECT key FROM deliveries WHERE state = 'done'").fetchall()
-        finally:
-            connection.close()
-        shutil.rmtree(directory)
-        for (key,) in done:
-            self.settled.setdefault(key, len(self.at))
+    async def look(self, site: Site, ids: list[str]) -> None:
+        """See which deliveries are settled, of those that were not before."""
+        async with site.backend.snapshot() as store:
+            found = await store.get(keys_of(name for name in ids if name not in self.settled))
+        for record in found:
+            if record is not None and record.state == "done":
+                self.settled[record.key.key] = len(self.at)
 
 
 def judge(
@@ -76,32 +67,32 @@ def judge(
 
 
 @pytest.mark.timeout(600)
-async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cut_off(
-    site: Site, long: bool, tmp_path: Path
-) -> None:
+async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cut_off(site: Site, long: bool) -> None:
     """Every acknowledged event is handled; an effect repeats only if its process was killed before it had settled."""
     kills = 50 if long else 10
     kinds = ["awaiting", "awaiting", "threaded"]
     leases = [0.5, 4.0]  # shorter and longer than it takes to start again
     deaths = Deaths()
     sending: list[asyncio.Task[Result]] = []
+    ids: list[str] = []
     port = site.port()
     hits = 0
     # Five seconds are 0.4, and the sender comes back until somebody answers.
     sender = site.sender(port, concurrency=CONCURRENCY, schedule=[5.0] * 1000, time_scale=0.08)
     async with sender, asyncio.timeout(580):
         async with asyncio.TaskGroup() as group:
-            for life in range(kills):
+            for _ in range(kills):
                 server = await site.serve(port, lease=random.choice(leases), work=0.025)
                 for _ in range(PER_LIFE):
                     message = sender.message(body(random.choice(kinds)))
+                    ids.append(message.id)
                     sending.append(group.create_task(sender.deliver(message)))
                 await asyncio.sleep(random.uniform(0.0, 0.15))
                 hits += sender.in_flight > 0
                 deaths.at[server.pid] = server.kill()
-                deaths.look(site, tmp_path / f"copy-{life}")
+                await deaths.look(site, ids)
             await site.serve(port)
-        ids = [task.result().message.id for task in sending]
+        assert [task.result().message.id for task in sending] == ids
         again = await asyncio.gather(*(sender.resend(message_id) for message_id in ids))
 
     effects = site.ledger.by_id("effect")
@@ -113,6 +104,5 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
     assert judge(ids, effects, site.acknowledged(), deaths) == []
     assert set(effects) == set(ids)
     assert min(hits, cut_off) > kills / 3, "too few kills hit anything for this to prove something"
-    rows = site.query("SELECT state, reason, count(*) FROM deliveries GROUP BY 1, 2")
-    assert rows == [("done", "processed", len(ids))]
-    assert site.query("PRAGMA integrity_check") == [("ok",)]
+    assert {(record.state, record.reason) for record in await site.records(ids)} == {("done", "processed")}
+    site.backend.check()

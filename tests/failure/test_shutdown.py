@@ -23,7 +23,8 @@ async def test_a_handler_finishes_within_the_grace_period(site: Site, kind: str)
         assert (attempt.status, attempt.outcome) == (200, "processed")
         assert await server.ended(30) == 0, server.log()
     assert [entry.what for entry in site.ledger.entries()] == ["start", "effect", "done"]
-    assert site.query("SELECT state, reason FROM deliveries") == [("done", "processed")]
+    record = await site.record(message.id)
+    assert (record.state, record.reason) == ("done", "processed")
 
 
 @pytest.mark.parametrize("kind", ["awaiting", "threaded"])
@@ -37,7 +38,8 @@ async def test_a_handler_that_outlived_its_answer_is_waited_for(site: Site, kind
         server.terminate()
         assert await server.ended(30) == 0, server.log()
         assert [entry.what for entry in site.ledger.entries()] == ["start", "effect", "done"]
-        assert site.query("SELECT state, reason FROM deliveries") == [("done", "processed")]
+        record = await site.record(message.id)
+        assert (record.state, record.reason) == ("done", "processed")
 
         await site.serve(server.port)
         assert (await sender.attempt(message)).outcome == "duplicate"
@@ -57,7 +59,8 @@ async def test_a_handler_that_never_returns_does_not_keep_the_process(site: Site
         assert (attempt.status, attempt.outcome) == (503, "still_running")
         # A second each for the answer and for the grace period, two to clean up, and the rest for a slow machine.
         assert await server.ended(12) == 0, server.log()
-        assert site.query("SELECT state, fence FROM deliveries") == [("leased", 1)]
+        record = await site.record(message.id)
+        assert (record.state, record.fence) == ("leased", 1)
         assert site.ledger.entries("effect") == []
 
         successor = await site.serve(server.port)
@@ -68,7 +71,8 @@ async def test_a_handler_that_never_returns_does_not_keep_the_process(site: Site
             await asyncio.sleep(0.05)
         assert (attempt.status, attempt.outcome) == (200, "processed")
     assert [entry.pid for entry in site.ledger.entries("effect")] == [successor.pid]
-    assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 2, 1)]
+    record = await site.record(message.id)
+    assert (record.state, record.fence, record.leases_lost) == ("done", 2, 1)
 
 
 async def test_a_handler_that_is_cancelled_gives_its_lease_back(site: Site, tmp_path: Path) -> None:
@@ -82,9 +86,11 @@ async def test_a_handler_that_is_cancelled_gives_its_lease_back(site: Site, tmp_
         attempt = await sending
         assert (attempt.status, attempt.outcome) == (503, "still_running")
         assert await server.ended(12) == 0, server.log()
-        assert site.query("SELECT state, reason, fence FROM deliveries") == [("pending", "cancelled", 1)]
+        record = await site.record(message.id)
+        assert (record.state, record.reason, record.fence) == ("pending", "cancelled", 1)
 
         successor = await site.serve(server.port)
         assert (await sender.attempt(message)).outcome == "processed"
     assert [entry.pid for entry in site.ledger.entries("done")] == [successor.pid]
-    assert site.query("SELECT state, fence, leases_lost FROM deliveries") == [("done", 2, 0)]
+    record = await site.record(message.id)
+    assert (record.state, record.fence, record.leases_lost) == ("done", 2, 0)

@@ -1,0 +1,109 @@
+"""The stores that the failure tests run on: a real file, and real servers."""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from airweave_webhooks.stores import Store, store_from_url
+
+
+def make_store(url: str, namespace: str) -> Store:
+    """A store at `url`, apart from those of other tests on the same server."""
+    if url.startswith("postgres"):
+        from airweave_webhooks import PostgresStore
+
+        return PostgresStore(url, schema=namespace)
+    if url.startswith("redis"):
+        from airweave_webhooks import RedisStore
+
+        return RedisStore(url, prefix=namespace)
+    return store_from_url(url)
+
+
+class Backend:
+    """One test's records.
+
+    Args:
+        url: where.
+        namespace: what keeps tests apart that share a server.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the application is told."""
+        return {"STORE": self.url, "NAMESPACE": self.namespace}
+
+    def store(self) -> Store:
+        """A store on these records, not open."""
+        return make_store(self.url, self.namespace)
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Store]:
+        """Look at the records."""
+        store = self.store()
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Store]:
+        """Look at the records without helping whoever comes next."""
+        async with self.opened() as store:
+            yield store
+
+    def blocks_others(self) -> bool:
+        """Whether the process that was just stopped holds a lock that stops all others, too."""
+        return False
+
+    def check(self) -> None:
+        """Check that nothing is corrupt."""
+
+
+class SQLiteFile(Backend):
+    """A file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"sqlite:///{path}", "")
+        self.path = path
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Store]:
+        """Read a copy, so that its recovery is left to the next server."""
+        with tempfile.TemporaryDirectory() as directory:
+            for file in self.path.parent.glob(f"{self.path.name}*"):
+                shutil.copy(file, directory)
+            async with SQLiteFile(Path(directory) / self.path.name).opened() as store:
+                yield store
+
+    def blocks_others(self) -> bool:
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            connection.close()
+        return False
+
+    def check(self) -> None:
+        connection = sqlite3.connect(self.path, timeout=10)
+        try:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        finally:
+            connection.close()
+
+
+def fresh_namespace() -> str:
+    """A name that no other test has."""
+    return f"failure_{time.time_ns()}"

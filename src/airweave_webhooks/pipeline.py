@@ -189,7 +189,10 @@ class Pipeline:
             logger.error("%s", error)
             reply = Reply(error.status, "lease_lost", 1)
         except (Unavailable, ConfigurationError) as error:
-            logger.error("delivery %s was not taken: %s", delivery.key, error)
+            if not answer.done():
+                answer.set_exception(error)  # whoever waits for it reports it, within the log's budget
+                return
+            logger.error("delivery %s: %s", delivery.key, error)
             reply = unavailable(error)
         except asyncio.CancelledError:
             _answer(answer, unavailable(ShuttingDown("the receiver is closing")))

@@ -25,7 +25,7 @@ from airweave_webhooks import (
     natural_key,
 )
 from airweave_webhooks.errors import Refused, StoreUnavailable
-from airweave_webhooks.stores.base import Key, Record, Settle
+from airweave_webhooks.stores.base import Claim, Facts, Key, Record, Settle
 from airweave_webhooks.testing.payloads import payload
 from conftest import SECRET, sign
 
@@ -264,6 +264,18 @@ async def test_a_settle_that_never_succeeds_is_no_success() -> None:
     """The crash table's third row: the effect may repeat, but it is never acknowledged without a record."""
     async with a_receiver(lambda: None, store=FlakyStore(10**6), mode=Inline(lease=0.2)) as receiver:
         assert (await send(receiver)).status == 503
+
+
+async def test_an_outage_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Every delivery that comes meanwhile is asked to come again; the log says so some dozens of times a minute."""
+    store = MemoryStore(most_records=1)
+    receiver = a_receiver(store=store)
+    receiver.on("collection.*")(lambda: None)
+    async with receiver:
+        await store.claim([Claim(Key("default", "", "full"), "full", bytes(32), b"token", Facts("sync.completed"), 60)])
+        replies = [await send(receiver, f"msg_{n}", payload("collection.created")) for n in range(200)]
+    assert {(reply.status, reply.retry_after) for reply in replies} == {(503, 5)}
+    assert 1 <= len(caplog.records) <= 60
 
 
 async def test_handlers_that_succeeded_do_not_run_again() -> None:

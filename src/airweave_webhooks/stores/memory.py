@@ -99,7 +99,7 @@ class MemoryStore:
         touched = 0
         with self._lock:
             for key in list(self._done):
-                if touched >= most or (_unpacked(self._done[key]).settled_at or 0.0) > now - done_for:
+                if touched >= most or (_unpacked(self._done[key]).settled_at or 0.0) >= now - done_for:
                     break
                 del self._done[key]
                 touched += 1

@@ -144,6 +144,8 @@ class SQLiteStore:
 
         def work() -> list[bool]:
             if self._renewing is None:
+                if self._writer is None:  # nobody would close it
+                    raise StoreUnavailable(f"{self!r} is not open in this process")
                 self._renewing = self._connect()
             return _transaction(self._renewing, run, "NORMAL")
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 import pytest
@@ -21,8 +21,8 @@ POISON: Final = {
     "the last moment of time": a_claim("b")._replace(
         facts=Facts("sync.completed", event_time=datetime.max.replace(tzinfo=UTC))
     ),
-    "the first moment of time": a_claim("b")._replace(
-        facts=Facts("sync.completed", event_time=datetime.min.replace(tzinfo=UTC))
+    "before the first year": a_claim("b")._replace(
+        facts=Facts("sync.completed", event_time=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))
     ),
     "a long lease": a_claim("b", lease=2.0**70),
 }

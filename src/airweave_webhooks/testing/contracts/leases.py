@@ -28,6 +28,7 @@ class LeaseContract(Contract):
     async def test_takeover_after_the_lease(self, store: Store) -> None:
         """What a crashed holder left is taken over, with a higher fence, and not before its lease ended."""
         first = await self.claim(store, a_claim(lease=SHORT))
+        await asyncio.sleep(SHORT / 4)
         assert (await self.claim(store, a_claim())).verdict == "held"
         await lapse(SHORT)
         second_claim = a_claim()

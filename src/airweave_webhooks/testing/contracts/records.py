@@ -18,7 +18,7 @@ TWINS: Final = (
     ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}", "cafe"),
     ("\N{LATIN SMALL LETTER SHARP S}", "ss"),
     ("1", "01", "1.0", "1e0", "+1"),
-    ("null", "NULL", "None", "true", "[]"),
+    ("", "null", "NULL", "None", "true", "[]"),
     ("\N{SNOWMAN}", "\N{GRINNING FACE}", "\N{CJK UNIFIED IDEOGRAPH-4E2D}", "?"),
     ("x" * 1000 + "a", "x" * 1000 + "b", "x" * 1000),
 )

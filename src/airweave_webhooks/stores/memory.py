@@ -118,7 +118,7 @@ class MemoryStore:
         with self._lock:
             for key in list(self._done):
                 record = self._find(Key(*key))
-                if touched >= most or record is None or (record.settled_at or 0.0) > now - done_for:
+                if touched >= most or record is None or (record.settled_at or 0.0) >= now - done_for:
                     break
                 del self._done[key]
                 touched += 1

@@ -135,6 +135,8 @@ class SQLiteStore:
 
         def work() -> list[bool]:
             if self._renewing is None:
+                if self._writer is None:  # nobody would close it
+                    raise StoreUnavailable(f"{self!r} is not open in this process")
                 self._renewing = self._connect()
                 _sync(self._renewing, durable=False)
             return _transaction(self._renewing, run)

@@ -73,7 +73,7 @@ PURGE_DONE: Final = """
 """
 ABANDON: Final = """
     UPDATE deliveries
-    SET state = 'dead', reason = 'abandoned', settled_at = ?, due_at = NULL, lease_until = NULL
+    SET state = 'dead', reason = 'abandoned', token = x'', settled_at = ?, due_at = NULL, lease_until = NULL
     WHERE rowid IN (
         SELECT rowid FROM deliveries
         WHERE body IS NULL AND (
@@ -186,7 +186,12 @@ def from_row(row: tuple[Any, ...]) -> Record:
 
 
 def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError):  # the last microseconds of the year 9999 are rounded up, to a year too many
+        return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def as_text(text: str | None) -> str | None:

@@ -41,7 +41,8 @@ class Writer:
         self._transact = transact
         self._close = close
         self._jobs: queue.SimpleQueue[Job | asyncio.Future[None]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="airweave-sqlite", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="airweave-sqlite", daemon=True)
+        self._thread.start()
 
     async def __call__(self, run: Run[T], *, durable: bool) -> T:
         """Run one job.
@@ -58,6 +59,7 @@ class Writer:
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._jobs.put(closed)
         await closed
+        self._thread.join()  # it has nothing left to do
 
     def _work(self) -> None:
         while True:

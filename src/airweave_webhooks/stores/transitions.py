@@ -4,7 +4,7 @@ Stores that can look at a record before they change it (in memory, under SQLite'
 for stores that decide inside a server they are the specification.
 """
 
-from airweave_webhooks.stores.base import Claim, Claimed, Lease, Record, Settle
+from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Lease, Record, Settle
 
 
 def first_claim(claim: Claim, now: float) -> Record:
@@ -66,7 +66,7 @@ def settle(record: Record | None, wish: Settle, now: float) -> tuple[bool, bool]
         return True, False
     record.state = wish.state
     record.reason = wish.reason
-    record.results = wish.results
+    record.results = dict(wish.results) if wish.results else NO_RESULTS  # the caller may go on with its own
     record.error = wish.error
     record.lease_until = None
     record.settled_at = now
@@ -86,8 +86,9 @@ def is_abandoned(record: Record, before: float) -> bool:
 
 
 def abandon(record: Record, now: float) -> None:
-    """Give up on a delivery that the sender has given up on."""
+    """Give up on a delivery that the sender has given up on; a holder that comes back can no longer settle it."""
     record.state = "dead"
+    record.token = b""
     record.reason = "abandoned"
     record.lease_until = None
     record.due_at = None

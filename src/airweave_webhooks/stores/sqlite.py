@@ -17,6 +17,7 @@ from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUn
 from airweave_webhooks.stores import sqlite_schema as sql
 from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.text import as_text
 
 T = TypeVar("T")
 
@@ -309,7 +310,7 @@ def _claim(connection: sqlite3.Connection, claim: Claim, now: float) -> Claimed:
 def _settle(connection: sqlite3.Connection, wish: Settle, now: float) -> bool:
     due_at = now + wish.delay if wish.state == "pending" else None
     results = json.dumps(dict(wish.results)) if wish.results else "{}"
-    changes = (wish.state, wish.reason, results, sql.as_text(wish.error), now, due_at, wish.body)
+    changes = (wish.state, wish.reason, results, as_text(wish.error), now, due_at, wish.body)
     if connection.execute(sql.SETTLE, (*changes, *_where(wish.lease))).rowcount == 1:
         return True
     # Not leased, or not by this holder: it stands only if this very settle was done before.
@@ -323,7 +324,7 @@ def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
 
 
 def _key(key: Key) -> tuple[str | None, ...]:
-    return tuple(sql.as_text(part) for part in key)
+    return tuple(as_text(part) for part in key)
 
 
 def _where(lease: Lease) -> tuple[object, ...]:

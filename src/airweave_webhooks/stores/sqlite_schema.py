@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Facts, Key, Record
+from airweave_webhooks.stores.text import as_text
 
 # Step N brings a file from version N to N + 1; `PRAGMA user_version` holds the version. Never edit a released step.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -142,15 +143,6 @@ def from_row(row: tuple[Any, ...]) -> Record:
 
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def as_text(text: str | None) -> str | None:
-    """What a text column can hold of `text`: a lone surrogate has no UTF-8, and NUL ends a string in most tools."""
-    if text is None:
-        return None
-    if "\0" in text:
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -1,0 +1,10 @@
+"""What databases can hold of a text."""
+
+
+def as_text(text: str | None) -> str | None:
+    """What a text column can hold of `text`: a lone surrogate has no UTF-8, and NUL ends a string in most tools."""
+    if text is None:
+        return None
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

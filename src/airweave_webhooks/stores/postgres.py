@@ -150,7 +150,7 @@ class PostgresStore:
             return
         if not self._migrate:
             raise ConfigurationError(
-                f"schema {self.schema!r} of {self._target.shown} has version {version} of the tables, and this release"
+                f"schema {self.schema!r} of {self._target.shown} has version {version or 0} of the tables, and this release"
                 f" needs {sql.NEWEST}: run `await store.migrate()`, or the SQL files in {sql.MIGRATIONS}"
             )
         await self._bring_up_to_date(connections)
@@ -161,15 +161,15 @@ class PostgresStore:
                 await fetch(statement, ())
             # Who waited for the lock may find the work done.
             version = await self._version(fetch)
-            if version == 0 and await fetch(sql.HAS_SCHEMA, [self._sql.quoted]) == [(False,)]:
+            if version is None:
                 await fetch(self._sql.create_schema, ())
             await fetch(self._sql.enter_schema, ())
-            for script in sql.migrations_from(version):
+            for script in sql.migrations_from(version or 0):
                 await fetch(script, ())
 
-    async def _version(self, fetch: "Fetch") -> int:
-        """Read the version of the tables, 0 if there are none; refuse what we cannot work with."""
-        ((read_only, role, versioned, named),) = await fetch(sql.STATE, [self._sql.migrations, self._sql.deliveries])
+    async def _version(self, fetch: "Fetch") -> int | None:
+        """Read the version of the tables: 0 if there are none, None without a schema. Refuse what cannot be used."""
+        ((read_only, role, exists, versioned, named),) = await fetch(sql.STATE, [self.schema])
         if read_only:
             raise ConfigurationError(
                 f"{self._target.shown} is read-only: connect to the primary server, and without"
@@ -181,7 +181,7 @@ class PostgresStore:
                     f"schema {self.schema!r} of {self._target.shown} has a table `deliveries` that is not ours: give"
                     " the store a schema of its own"
                 )
-            return 0
+            return 0 if exists else None
         ((version, allowed),) = await fetch(self._sql.version, [self._sql.deliveries] * 4)
         if version > sql.NEWEST:
             raise ConfigurationError(

@@ -156,11 +156,14 @@ FROM moment WHERE ctid = ANY (ARRAY (
 RETURNING 1
 """
 
+# From the catalogue itself: functions such as to_regclass() may answer from a cache, as it was before a lock.
 STATE: Final = b"""
-SELECT current_setting('transaction_read_only') = 'on', current_user,
-    to_regclass(%s) IS NOT NULL, to_regclass(%s) IS NOT NULL
+WITH spaces AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = %s),
+    tables AS (SELECT relname FROM pg_catalog.pg_class WHERE relnamespace IN (SELECT oid FROM spaces))
+SELECT current_setting('transaction_read_only') = 'on', current_user, EXISTS (SELECT FROM spaces),
+    EXISTS (SELECT FROM tables WHERE relname = 'migrations'), EXISTS (SELECT FROM tables WHERE relname = 'deliveries')
 """
-"""What the store needs to know before it begins; for the names of the two tables."""
+"""What the store needs to know before it begins, for the name of the schema."""
 _VERSION: Final = """
 SELECT coalesce(max(version), 0), has_table_privilege(%s, 'SELECT') AND has_table_privilege(%s, 'INSERT')
     AND has_table_privilege(%s, 'UPDATE') AND has_table_privilege(%s, 'DELETE')
@@ -172,8 +175,6 @@ LOCK: Final = (
     b"SET LOCAL lock_timeout = '60s'",
     b"SELECT pg_advisory_xact_lock(hashtext('airweave_webhooks migrations'))",
 )
-HAS_SCHEMA: Final = b"SELECT to_regnamespace(%s) IS NOT NULL"
-
 LOST_COLUMNS: Final = 6
 """How many of a claim's columns `lost` takes."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -195,7 +196,6 @@ class Statements:
             raise ConfigurationError(f"a schema's name has 1 to {LONGEST_NAME} bytes and no NUL: {schema!r} is none")
         self.quoted: str = '"' + schema.replace('"', '""') + '"'
         self.deliveries: str = f"{self.quoted}.deliveries"
-        self.migrations: str = f"{self.quoted}.migrations"
         self.claim: bytes = self._on_schema(_LAX + _CLAIM)
         self.claim_synced: bytes = self._on_schema(_SYNCED + _CLAIM)
         self.lost: bytes = self._on_schema(_LOST)

@@ -222,7 +222,7 @@ class PostgresStore:
             if verdict == "claimed":
                 answers[token] = sql.granted(fence, attempts, generation, results)
             elif verdict is not None:
-                answers[token] = Claimed(verdict, retry_after=wait or 0.0)
+                answers[token] = Claimed(verdict, retry_after=wait if wait and verdict in {"held", "accepted"} else 0.0)
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current, in one statement that is synced to the disk."""

@@ -41,7 +41,7 @@ from airweave_webhooks.events import (
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing import Router
-from airweave_webhooks.stores import MemoryStore, SQLiteStore
+from airweave_webhooks.stores import MemoryStore, PostgresStore, SQLiteStore
 from airweave_webhooks.telemetry import Observer
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "OrganizationEvent",
     "OrganizationMemberAdded",
     "OrganizationMemberRemoved",
+    "PostgresStore",
     "QueryProcessed",
     "Receiver",
     "Refused",

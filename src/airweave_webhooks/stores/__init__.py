@@ -3,13 +3,16 @@
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Store
 from airweave_webhooks.stores.memory import MemoryStore
+from airweave_webhooks.stores.postgres import PostgresStore
 from airweave_webhooks.stores.sqlite import SQLiteStore
 
-__all__ = ["MemoryStore", "SQLiteStore", "Store", "store_from_url"]
+__all__ = ["MemoryStore", "PostgresStore", "SQLiteStore", "Store", "store_from_url"]
 
 
 def store_from_url(url: str) -> Store:
-    """Make the store that a URL names: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`.
+    """Make the store that a URL names.
+
+    `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:5432/database`.
 
     Raises:
         ConfigurationError: it names none.
@@ -23,5 +26,9 @@ def store_from_url(url: str) -> Store:
                 "a SQLite store is written sqlite:///relative.db or, with four slashes, sqlite:////absolute.db"
             )
         return SQLiteStore(rest.removeprefix("///"))
+    if colon and scheme in {"postgresql", "postgres"}:
+        return PostgresStore(url)
     # Whatever stands behind the scheme can be a password.
-    raise ConfigurationError(f"no store for {scheme + ':…' if colon else repr(url)}: use memory: or sqlite:///path")
+    raise ConfigurationError(
+        f"no store for {scheme + ':…' if colon else repr(url)}: use memory:, sqlite:///path or postgresql://host/database"
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Facts, Key, Record
+from airweave_webhooks.stores.text import as_text
 
 T = TypeVar("T")
 
@@ -192,13 +193,6 @@ def _time(seconds: float | None) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError):  # the last microseconds of the year 9999 are rounded up, to a year too many
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
-
-
-def as_text(text: str | None) -> str | None:
-    """What a text column can hold of `text`: a lone surrogate has no UTF-8, and NUL ends a string in most tools."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -1,0 +1,57 @@
+"""The PostgreSQL store keeps the public contract, on a real server: from a URL, and on a pool of the user's.
+
+The pool's connections forget everything after every statement (`DISCARD ALL`), and take turns: what works on it works
+behind a proxy that gives every transaction to another session.
+"""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from airweave_webhooks import PostgresStore
+from airweave_webhooks.testing.contracts import DurableStoreContract
+
+
+class TestPostgresStore(DurableStoreContract):
+    """`postgresql://…`."""
+
+    @pytest.fixture(autouse=True)
+    def place(self, postgres_url: str, schema: str) -> None:
+        self.url, self.schema = postgres_url, schema
+
+    def make_store(self) -> PostgresStore:
+        return PostgresStore(self.url, schema=self.schema)
+
+
+async def forget_everything(connection: "psycopg.AsyncConnection[Any]") -> None:
+    await connection.set_autocommit(True)
+    await connection.execute("DISCARD ALL")
+    await connection.set_autocommit(False)
+
+
+class StoreWithPool(PostgresStore):
+    """Opens and closes its pool, as the application does."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        never_prepare = {"prepare_threshold": None}  # as the driver's documentation has it for such a proxy
+        self.pool = AsyncConnectionPool[Any](url, min_size=3, open=False, reset=forget_everything, kwargs=never_prepare)
+        super().__init__(self.pool, schema=schema)
+
+    async def open(self) -> None:
+        if self.pool.closed:
+            await self.pool.open(wait=True)
+        await super().open()
+
+    async def close(self) -> None:
+        await super().close()
+        if not self._loops:
+            await self.pool.close()
+
+
+class TestPostgresStoreOnAPool(TestPostgresStore):
+    """`PostgresStore(pool)`."""
+
+    def make_store(self) -> PostgresStore:
+        return StoreWithPool(self.url, self.schema)

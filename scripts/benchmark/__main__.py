@@ -8,13 +8,14 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from benchmark.apps import CONTENDERS
+from benchmark.databases import databases
 from benchmark.load import RATE, TOLERANCE, BenchError, Cores, Pool, PoolDryError, fill, require_tools, send
 from benchmark.report import Sample, outcomes, text
 from benchmark.server import served
@@ -32,7 +33,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
             machine = _machine(len(available), Path(scratch))
             print(machine, end="\n\n", flush=True)
-            samples = _run(options.only, options.rounds, options.seconds, Path(scratch), cores)
+            with databases(options.only, Path(scratch), cores) as urls:
+                samples = _run(
+                    options.only,
+                    rounds=options.rounds,
+                    seconds=options.seconds,
+                    scratch=Path(scratch),
+                    cores=cores,
+                    urls=urls,
+                )
     except BenchError as error:
         print(f"the run is void: {error}", file=sys.stderr)
         return 1
@@ -49,7 +58,9 @@ def main() -> int:
     return 0
 
 
-def _run(names: Sequence[str], rounds: int, seconds: int, scratch: Path, cores: Cores) -> list[Sample]:
+def _run(
+    names: Sequence[str], *, rounds: int, seconds: int, scratch: Path, cores: Cores, urls: Mapping[str, str]
+) -> list[Sample]:
     samples = []
     rate = RATE
     for number in range(1, rounds + 1):
@@ -60,18 +71,18 @@ def _run(names: Sequence[str], rounds: int, seconds: int, scratch: Path, cores: 
             for name in random.sample(names, len(names)):
                 print(f" {name}", end="", file=sys.stderr, flush=True)
                 try:
-                    sample = _measure(name, number, pool, seconds=seconds, cores=cores)
+                    sample = _measure(name, number, pool, seconds=seconds, cores=cores, urls=urls)
                 except PoolDryError:
                     rate *= 2
                     pool = fill(pool.file, rate * (WARM_UP + seconds))
-                    sample = _measure(name, number, pool, seconds=seconds, cores=cores)
+                    sample = _measure(name, number, pool, seconds=seconds, cores=cores, urls=urls)
                 samples.append(sample)
         finally:
             print(file=sys.stderr)
     return samples
 
 
-def _measure(name: str, number: int, pool: Pool, *, seconds: int, cores: Cores) -> Sample:
+def _measure(name: str, number: int, pool: Pool, *, seconds: int, cores: Cores, urls: Mapping[str, str]) -> Sample:
     """Measure one contender once.
 
     Its server is new: no round inherits the records, the heap or the database of the one before, so that the
@@ -79,7 +90,7 @@ def _measure(name: str, number: int, pool: Pool, *, seconds: int, cores: Cores) 
     """
     with (
         tempfile.TemporaryDirectory(prefix="server-", dir=pool.file.parent) as directory,
-        served(name, pool, Path(directory), cores) as server,
+        served(name, pool, Path(directory), cores, urls) as server,
     ):
         warm = pool.count * WARM_UP // (WARM_UP + seconds)
         send(pool, 1, warm, port=server.port, seconds=WARM_UP, cores=cores)

@@ -4,8 +4,10 @@
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import uvicorn
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from airweave_webhooks import Receiver
+    from airweave_webhooks.stores import Store
 
 PATH: Final = "/webhooks/airweave"
 SECRET_VARIABLE: Final = "AIRWEAVE_WEBHOOK_SECRET"
@@ -53,8 +56,56 @@ def starlette() -> "ASGIApp":
 
 def handwritten() -> "ASGIApp":
     """What people write today: FastAPI, svix, pydantic, and a dict against duplicates."""
+    seen: dict[str, UUID] = {}
+
+    async def is_new(message_id: str, job_id: UUID) -> bool:
+        if message_id in seen:
+            return False
+        seen[message_id] = job_id
+        return True
+
+    return _handwritten(is_new)
+
+
+def handwritten_redis() -> "ASGIApp":
+    """The same with redis-py: one command a request, and no second one when the work is done."""
+    from redis.asyncio import Redis
+
+    client = Redis.from_url(os.environ["BENCH_REDIS"])
+    namespace = os.environ["BENCH_NAMESPACE"]
+
+    async def is_new(message_id: str, job_id: UUID) -> bool:
+        return bool(await client.set(f"{namespace}:{message_id}", str(job_id), nx=True, ex=30 * 86_400))
+
+    return _handwritten(is_new)
+
+
+def handwritten_asyncpg() -> "ASGIApp":
+    """The same with asyncpg: one statement a request, likewise."""
+    import asyncpg
+
+    table = f"{os.environ['BENCH_NAMESPACE']}_handwritten"
+    insert = f"INSERT INTO {table} (message_id, job_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+    pools: list[asyncpg.Pool] = []
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncGenerator[None]:
+        async with asyncpg.create_pool(os.environ["BENCH_POSTGRES"]) as pool:
+            await pool.execute(f"CREATE TABLE {table} (message_id text PRIMARY KEY, job_id uuid NOT NULL)")
+            pools.append(pool)
+            yield
+
+    async def is_new(message_id: str, job_id: UUID) -> bool:
+        return bool((await pools[0].execute(insert, message_id, job_id)).endswith("1"))
+
+    return _handwritten(is_new, lifespan)
+
+
+def _handwritten(
+    is_new: Callable[[str, UUID], Awaitable[bool]],
+    lifespan: Callable[..., AbstractAsyncContextManager[None]] | None = None,
+) -> "ASGIApp":
     from datetime import datetime
-    from uuid import UUID
 
     from fastapi import FastAPI, HTTPException, Request
     from pydantic import BaseModel
@@ -78,9 +129,8 @@ def handwritten() -> "ASGIApp":
         chunks_written: int
         error: str | None
 
-    app = FastAPI()
+    app = FastAPI(lifespan=lifespan)
     webhook = Webhook(os.environ[SECRET_VARIABLE])
-    seen: dict[str, UUID] = {}
 
     @app.post(PATH)
     async def hook(request: Request) -> dict[str, str]:
@@ -90,11 +140,54 @@ def handwritten() -> "ASGIApp":
         except WebhookVerificationError as error:
             raise HTTPException(status_code=401) from error
         event = Completed.model_validate_json(payload)
-        message_id = request.headers["svix-id"]
-        if message_id in seen:
-            return {"status": "duplicate"}
-        seen[message_id] = event.sync_job_id
-        return {"status": "processed"}
+        new = await is_new(request.headers["svix-id"], event.sync_job_id)
+        return {"status": "processed" if new else "duplicate"}
+
+    return app
+
+
+def floor() -> "ASGIApp":
+    """What no receiver gets below: the signature, the event, the digest and a dict, and none of what makes it right."""
+    import base64
+    import hashlib
+    import hmac
+    import time
+
+    from pydantic import TypeAdapter
+    from standardwebhooks.webhooks import hmac_data
+
+    from airweave_webhooks import SyncCompleted
+
+    key = base64.b64decode(os.environ[SECRET_VARIABLE].removeprefix("whsec_"))
+    adapter = TypeAdapter(SyncCompleted)
+    seen: dict[bytes, bytes] = {}
+    answer = b'{"status":"processed"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+
+    async def handle(event: SyncCompleted) -> None:
+        """Do nothing."""
+
+    async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            return
+        found = {name: value for name, value in scope["headers"] if name.startswith(b"svix-")}
+        message_id, timestamp = found[b"svix-id"], found[b"svix-timestamp"]
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        expected = b"v1," + base64.b64encode(hmac_data(key, b"%b.%b.%b" % (message_id, timestamp, body)))
+        fresh = abs(int(timestamp) - time.time()) < 300
+        if not fresh or not hmac.compare_digest(expected, found[b"svix-signature"]):
+            raise PermissionError
+        event = adapter.validate_json(body)
+        if message_id not in seen:
+            seen[message_id] = hashlib.sha256(body).digest()
+            await handle(event)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     return app
 
@@ -114,7 +207,21 @@ def sqlite() -> "ASGIApp":
     return _routed("sqlite:///deliveries.db")  # in the server's working directory, which is its own
 
 
-def _receiver(store: str) -> "Receiver":
+def postgres() -> "ASGIApp":
+    """Ours as a Starlette route, on PostgreSQL, likewise."""
+    from airweave_webhooks import PostgresStore
+
+    return _routed(PostgresStore(os.environ["BENCH_POSTGRES"], schema=os.environ["BENCH_NAMESPACE"]))
+
+
+def redis() -> "ASGIApp":
+    """Ours as a Starlette route, on Redis, likewise."""
+    from airweave_webhooks import RedisStore
+
+    return _routed(RedisStore(os.environ["BENCH_REDIS"], prefix=os.environ["BENCH_NAMESPACE"]))
+
+
+def _receiver(store: "str | Store") -> "Receiver":
     from airweave_webhooks import Receiver, SyncCompleted
 
     receiver = Receiver(store=store)
@@ -126,7 +233,7 @@ def _receiver(store: str) -> "Receiver":
     return receiver
 
 
-def _routed(store: str) -> "ASGIApp":
+def _routed(store: "str | Store") -> "ASGIApp":
     from starlette.applications import Starlette
 
     receiver = _receiver(store)
@@ -138,9 +245,14 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
     "bare": bare,
     "starlette": starlette,
     "handwritten": handwritten,
+    "floor": floor,
     "memory": memory,
     "memory-route": memory_route,
     "sqlite": sqlite,
+    "postgres": postgres,
+    "redis": redis,
+    "handwritten-asyncpg": handwritten_asyncpg,
+    "handwritten-redis": handwritten_redis,
 }
 
 

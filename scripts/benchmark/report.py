@@ -80,7 +80,13 @@ RATIOS: Final = (
     Promise("memory / hand-written", "memory", "handwritten", 2.6, 3.8, _rate),
     Promise("memory-route / starlette", "memory-route", "starlette", 0.75, 0.90, _rate),
     Promise("sqlite / starlette", "sqlite", "starlette", 0.30, 0.45, _rate),
+    Promise("postgres / starlette", "postgres", "starlette", 0.30, 0.45, _rate),
+    Promise("redis / starlette", "redis", "starlette", 0.30, 0.45, _rate),
+    Promise("postgres / hand-written", "postgres", "handwritten-asyncpg", 2.5, 2.5, _rate),
+    Promise("redis / hand-written", "redis", "handwritten-redis", 2.5, 2.5, _rate),
     Promise("memory - bare, CPU", "memory", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
+    # Nothing is promised of this one: it says what of the last one no receiver can avoid.
+    Promise("floor - bare, CPU", "floor", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
 )
 UNDISTURBED: Final = 0.9  # of its core, that a server got which had no reason to wait
 NOTE: Final = (

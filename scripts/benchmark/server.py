@@ -4,7 +4,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Server:
 
 
 @contextmanager
-def served(name: str, pool: Pool, directory: Path, cores: Cores) -> Iterator[Server]:
+def served(name: str, pool: Pool, directory: Path, cores: Cores, databases: Mapping[str, str]) -> Iterator[Server]:
     """Serve a contender from a fresh process until the block ends; the pool's first request proves it ready.
 
     The socket listens before the process exists: no port to guess, no polling, a connection just waits.
@@ -44,7 +45,7 @@ def served(name: str, pool: Pool, directory: Path, cores: Cores) -> Iterator[Ser
             pinned(cores.server, sys.executable, "-m", "benchmark.apps", name, str(listener.fileno())),
             pass_fds=[listener.fileno()],
             cwd=directory,
-            env={**os.environ, SECRET_VARIABLE: SECRET},
+            env={**os.environ, **databases, "BENCH_NAMESPACE": f"bench_{time.time_ns()}", SECRET_VARIABLE: SECRET},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from airweave_webhooks.errors import Unavailable
 from airweave_webhooks.stores.base import Lease, Store
 from airweave_webhooks.telemetry import logger
 
@@ -61,6 +62,9 @@ class LeaseKeeper:
     def _renew(self, leases: list[Lease], pause: float) -> None:
         try:
             kept = self._store.renew(leases, self._seconds)
+        except Unavailable as error:
+            logger.warning("cannot renew %d leases, trying again in %.1f s: %s", len(leases), pause, error)
+            return
         except Exception:
             logger.exception("cannot renew %d leases; trying again in %.1f s", len(leases), pause)
             return

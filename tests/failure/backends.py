@@ -7,8 +7,36 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Protocol
 
 from airweave_webhooks.stores import Store, store_from_url
+
+
+class DatabaseServer(Protocol):
+    """A server of the tests' own."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    def start(self) -> None:
+        """Start it, on the same port and data each time."""
+        ...
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        ...
+
+    def connections(self) -> int:
+        """How many connections it has."""
+        ...
 
 
 def make_store(url: str, namespace: str) -> Store:
@@ -102,6 +130,26 @@ class SQLiteFile(Backend):
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         finally:
             connection.close()
+
+
+class ServerBackend(Backend):
+    """A namespace of its own on a real server.
+
+    Args:
+        server: started; a test may stop it, kill it and start it again.
+    """
+
+    def __init__(self, server: DatabaseServer) -> None:
+        super().__init__(server.url, fresh_namespace())
+        self.server = server
+
+    def connections(self) -> int:
+        """How many connections the server has."""
+        return self.server.connections()
+
+    def through(self, port: int) -> dict[str, str]:
+        """What the application is told instead, to come through a proxy."""
+        return {"STORE": self.url.replace(f":{self.server.port}", f":{port}")}
 
 
 def fresh_namespace() -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from failure.backends import Backend, SQLiteFile
+from failure.backends import Backend, ServerBackend, SQLiteFile
 from failure.servers import Site
 
 if sys.platform == "win32":
@@ -17,10 +17,16 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long", default=False))
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Each store that survives a process, empty."""
-    return SQLiteFile(tmp_path / "deliveries.db")
+    match request.param:
+        case "postgres":
+            return ServerBackend(request.getfixturevalue("postgres_server"))
+        case "redis":
+            return ServerBackend(request.getfixturevalue("redis_server"))
+        case _:
+            return SQLiteFile(tmp_path / "deliveries.db")
 
 
 @pytest.fixture

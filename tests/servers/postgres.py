@@ -114,6 +114,15 @@ class PostgresServer:
             self._process.wait(30)
             self._process = None
 
+    def connections(self) -> int:
+        """How many connections clients have, this question's own not counted."""
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute(
+                "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def freeze(self) -> None:
         """Let it neither answer nor end."""
         self._signal_all(signal.SIGSTOP)

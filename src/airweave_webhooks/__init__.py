@@ -41,7 +41,7 @@ from airweave_webhooks.events import (
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing import Router
-from airweave_webhooks.stores import MemoryStore, SQLiteStore
+from airweave_webhooks.stores import MemoryStore, RedisStore, SQLiteStore
 from airweave_webhooks.telemetry import Observer
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "OrganizationMemberRemoved",
     "QueryProcessed",
     "Receiver",
+    "RedisStore",
     "Refused",
     "Reject",
     "Reply",

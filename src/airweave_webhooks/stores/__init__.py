@@ -3,13 +3,17 @@
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Store
 from airweave_webhooks.stores.memory import MemoryStore
+from airweave_webhooks.stores.redis import RedisStore
 from airweave_webhooks.stores.sqlite import SQLiteStore
 
-__all__ = ["MemoryStore", "SQLiteStore", "Store", "store_from_url"]
+__all__ = ["MemoryStore", "RedisStore", "SQLiteStore", "Store", "store_from_url"]
 
 
 def store_from_url(url: str) -> Store:
-    """Make the store that a URL names: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`.
+    """Make the store that a URL names.
+
+    `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://…`,
+    `unix:///path/to/redis.sock`.
 
     Raises:
         ConfigurationError: it names none.
@@ -23,5 +27,9 @@ def store_from_url(url: str) -> Store:
                 "a SQLite store is written sqlite:///relative.db or, with four slashes, sqlite:////absolute.db"
             )
         return SQLiteStore(rest.removeprefix("///"))
+    if colon and scheme in {"redis", "rediss", "unix"}:
+        return RedisStore(url)
     # Whatever stands behind the scheme can be a password.
-    raise ConfigurationError(f"no store for {scheme + ':…' if colon else repr(url)}: use memory: or sqlite:///path")
+    raise ConfigurationError(
+        f"no store for {scheme + ':…' if colon else repr(url)}: use memory:, sqlite:///path or redis://host:6379/0"
+    )

@@ -70,7 +70,11 @@ class RedisServer:
     def start(self, **settings: str) -> None:
         """Start, on the same port and data each time, and wait until it answers."""
         options = {
-            **{"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "save": "", "daemonize": "no"},
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "save": "",
+            "daemonize": "no",
             **self._settings,
             **settings,
         }

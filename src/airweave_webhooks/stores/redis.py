@@ -5,10 +5,10 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Final, Union
 
 from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores import redis_records as records

@@ -26,30 +26,47 @@ def explain(error: Exception, address: str, prefix: str, *, opening: bool = Fals
         prefix: of the keys, likewise.
         opening: whether nothing has worked yet.
     """
-    text = " ".join(str(error).split())
-    name = type(error).__name__
     if isinstance(error, WebhookError):
         return error
-    if isinstance(error, redis.DataError | TypeError | UnicodeError | OverflowError | ValueError):
+    text = " ".join(str(error).split())
+    remedy = _remedy(error, text, address, prefix) or (_remedy_at_first(error, text, address) if opening else "")
+    if remedy:
+        return ConfigurationError(remedy)
+    if isinstance(error, redis.DataError | TypeError | ValueError | OverflowError):
         return StoreDataError(f"Redis cannot store this record: {text}")
-    if isinstance(error, redis.exceptions.NoPermissionError) or "can't run this command" in text:
-        needed = PERMISSIONS.format(prefix=prefix) + CLUSTER_PERMISSIONS
-        return ConfigurationError(f"this user of {address} lacks a permission ({text}): grant it {needed}")
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthenticationWrongNumberOfArgsError):
-        return ConfigurationError(
-            f"{address} refused the login: check the user and the password, and that both are set"
-        )
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return ConfigurationError(
-            f"the certificate of {address} is not trusted: name its authority with ?ssl_ca_certs=/path/to/ca.pem"
-        )
-    if "SSL" in text and ("WRONG_VERSION_NUMBER" in text or "record layer" in text):
-        return ConfigurationError(f"{address} does not speak TLS: write redis:// instead of rediss://")
     if isinstance(error, redis.exceptions.TryAgainError) or text.startswith("BUSY "):
         return StoreBusy(f"{address}: {text}")
     if isinstance(error, redis.exceptions.OutOfMemoryError):
         return StoreUnavailable(f"{address} is full (maxmemory): {text}")
-    return StoreUnavailable(f"{address}: {name}: {text}")
+    return StoreUnavailable(f"{address}: {type(error).__name__}: {text}")
+
+
+def _remedy(error: Exception, text: str, address: str, prefix: str) -> str:
+    """What to do about an error that will not go away by itself."""
+    if isinstance(error, redis.exceptions.NoPermissionError) or "can't run this command" in text:
+        needed = PERMISSIONS.format(prefix=prefix) + CLUSTER_PERMISSIONS
+        return f"the user of {address} lacks a permission ({text}): grant it {needed}"
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthenticationWrongNumberOfArgsError):
+        return f"{address} refused the login: check the user and the password, and that both are set"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the certificate of {address} is not trusted: name its authority with ?ssl_ca_certs=/path/to/ca.pem"
+    if address.startswith("rediss:") and "No such file" in text:
+        return f"{address}: a file that is named behind the question mark, or in the client, does not exist"
+    if "DB index is out of range" in text:
+        return f"{address}: the server has no database of this number, end the URL with /0"
+    return ""
+
+
+def _remedy_at_first(error: Exception, text: str, address: str) -> str:
+    """What to do about an error that, later on, could come from a server that is being restarted."""
+    if isinstance(error, redis.ReadOnlyError):
+        return f"{address} is a replica, which takes no writes: name its primary"
+    if address.startswith("rediss:") and (isinstance(error, redis.TimeoutError) or "[SSL" in text):
+        return f"{address} did not answer in TLS ({text}): write redis:// if it does not speak it"
+    cut = isinstance(error, redis.ConnectionError) and ("closed by server" in text or "while reading" in text)
+    if address.startswith("redis:") and (cut or isinstance(error, redis.InvalidResponse)):
+        return f"{address} cut the connection at the first command: write rediss:// if it expects TLS"
+    return ""
 
 
 async def is_cluster(wire: Wire) -> bool:
@@ -112,13 +129,11 @@ def _crash(server: dict[str, str], config: dict[str, str] | None) -> str:
             )
         fsync = config.get("appendfsync", "always")
         span = {"everysec": "up to two seconds", "no": "up to half a minute"}.get(fsync)
+        if span is None:
+            return ""
         return (
-            span
-            and (
-                f"may forget {span} of finished records in a power cut (appendfsync {fsync}), and then a resend is processed"
-                " twice: set appendfsync always if that must not be"
-            )
-            or ""
+            f"may forget {span} of finished records in a power cut (appendfsync {fsync}), and then a resend is"
+            " processed twice: set appendfsync always if that must not be"
         )
     if config is None:
         return (
@@ -140,8 +155,6 @@ async def agree_on_partitions(wire: Wire, prefix: str, wanted: int | None, defau
     (written,) = await wire.send([Call(key, ("SET", key, layout, "NX"))])
     (found,) = await wire.send([Call(key, ("GET", key))])
     for reply in (written, found):
-        if isinstance(reply, redis.ReadOnlyError):
-            raise ConfigurationError("this Redis is a replica, which takes no writes: name its primary")
         if isinstance(reply, Exception):
             raise reply
     version, _, partitions = bytes(found).partition(b"/")

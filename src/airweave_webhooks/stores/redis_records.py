@@ -22,9 +22,10 @@ LONGEST: Final = 6e9
 LARGEST_BODY: Final = 512 * 2**20
 
 FIELDS: Final = (
-    "message_id digest event_type collection source_type job_id event_time received_at state reason settled_at due_at"
-    " fence token owner lease_until leases_lost attempts generation results error body"
-).split()
+    *("message_id", "digest", "event_type", "collection", "source_type", "job_id", "event_time", "received_at"),
+    *("state", "reason", "settled_at", "due_at", "fence", "token", "owner", "lease_until", "leases_lost"),
+    *("attempts", "generation", "results", "error", "body"),
+)
 
 _NEW: Final = Claimed("claimed", 1)
 _EMPTY: Final = "\0"

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,15 +22,22 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.redis_records import Value
 
+try:  # redis-py uses it for replies only
+    from hiredis import pack_command
+except ImportError:
+    pack_command = None
+
 # Seconds for one exchange, connecting included, unless the target has a `socket_timeout`.
 PATIENCE: Final = 5.0
 # What a target's connections are made with, but ours are not: it belongs to its pool, or is ours to decide.
 NOT_TAKEN: Final = frozenset(
-    "connection_class connection_pool decode_responses encoding encoding_errors encoder_class event_dispatcher"
-    " health_check_interval himport_registry max_connections parser_class response_callbacks retry retry_on_error"
-    " retry_on_timeout socket_timeout legacy_responses maint_notifications_config maint_notifications_pool_handler"
-    " maintenance_state maintenance_notification_hash orig_host_address orig_socket_timeout"
-    " orig_socket_connect_timeout oss_cluster_maint_notifications_handler".split()
+    """
+    connection_class connection_pool decode_responses encoding encoding_errors encoder_class event_dispatcher
+    health_check_interval himport_registry max_connections parser_class response_callbacks retry retry_on_error
+    retry_on_timeout socket_timeout legacy_responses maint_notifications_config maint_notifications_pool_handler
+    maintenance_state maintenance_notification_hash orig_host_address orig_socket_timeout orig_socket_connect_timeout
+    oss_cluster_maint_notifications_handler
+    """.split()  # noqa: SIM905 - a list of thirty strings would be a page
 )
 
 
@@ -116,7 +124,7 @@ def _from_url(url: str) -> dict[str, Any]:
     try:
         parts = urlsplit(url)
         settings: dict[str, Any] = dict(parse_url(url))
-        usable = parts.scheme == "unix" and bool(settings.get("path")) or bool(parts.hostname)
+        usable = (parts.scheme == "unix" and bool(settings.get("path"))) or bool(parts.hostname)
         # redis-py takes a path that is no number for the database 0.
         usable = usable and (parts.scheme == "unix" or parts.path in {"", "/"} or parts.path[1:].isdecimal())
     except ValueError:
@@ -162,7 +170,8 @@ class Server:
     """
 
     def __init__(self, target: Target, **place: Any) -> None:
-        self._make = lambda: target.connection_class(**target.options, **place)
+        # Without a time limit for each read: there is one for the exchange.
+        self._make = partial(target.connection_class, **target.options, **place, socket_timeout=None)
         self._patience = target.patience
         self._all: set[Any] = set()
         self._idle: list[Any] = []
@@ -232,7 +241,11 @@ class Server:
 
 async def _exchange(connection: Any, calls: Sequence[Call]) -> list[Reply]:
     await connection.connect()
-    await connection.send_packed_command([part for call in calls for part in connection.pack_command(*call.command)])
+    if pack_command is None:
+        packed = [part for call in calls for part in connection.pack_command(*call.command)]
+    else:
+        packed = [pack_command(call.command) for call in calls]
+    await connection.send_packed_command(packed)
     replies: list[Reply] = []
     for _ in calls:
         try:

@@ -67,7 +67,7 @@ class RedisStore:
         try:
             # Only who uses Redis needs its driver.
             from airweave_webhooks.stores.redis_session import Item, Session  # noqa: PLC0415
-            from airweave_webhooks.stores.redis_wire import target_of  # noqa: PLC0415
+            from airweave_webhooks.stores.redis_target import target_of  # noqa: PLC0415
         except ModuleNotFoundError:
             raise ConfigurationError("the Redis store needs a driver: pip install 'airweave-webhooks[redis]'") from None
         if not re.fullmatch(r"[\w.:/-]+", prefix, re.ASCII):

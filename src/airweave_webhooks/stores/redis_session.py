@@ -10,7 +10,8 @@ import redis
 
 from airweave_webhooks.stores import redis_opening as opening
 from airweave_webhooks.stores.redis_records import Value
-from airweave_webhooks.stores.redis_wire import Call, Cluster, Server, Target, Wire, sever
+from airweave_webhooks.stores.redis_target import Target
+from airweave_webhooks.stores.redis_wire import Call, Cluster, Server, Wire, sever
 
 # One call per partition and batch: more of them spread better over a cluster, and cost more on one server.
 PARTITIONS: Final = 16

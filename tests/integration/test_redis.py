@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,6 @@ import redis.asyncio
 
 from airweave_webhooks import RedisStore
 from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
-from airweave_webhooks.stores import redis_wire
 from airweave_webhooks.stores.base import Claim, Facts, Key, Lease, Settle
 from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
 from servers.redis import RedisCluster, RedisServer
@@ -112,7 +114,9 @@ async def test_an_expired_record_is_forgotten(store: RedisStore, redis_server: R
 
 async def test_a_record_comes_back_exactly(store: RedisStore) -> None:
     """Times to the microsecond, every kind of empty, and texts that look like ours."""
-    facts = Facts("a:b", "", None, "%3A", datetime(2026, 1, 2, 3, 4, 5, 678901, timezone(timedelta(hours=5, minutes=45))))
+    facts = Facts(
+        "a:b", "", None, "%3A", datetime(2026, 1, 2, 3, 4, 5, 678901, timezone(timedelta(hours=5, minutes=45)))
+    )
     key = Key("re:ceiver", "te%nant", "{0}:#done")
     claim = Claim(key, "", bytes(range(256)), b"", facts, 3600.0, owner="", into="dead", reason="", body=b"")
     before = time.time()
@@ -130,7 +134,13 @@ async def test_a_record_comes_back_exactly(store: RedisStore) -> None:
 @pytest.mark.parametrize("one", ["a:b", "a%3Ab", "a%3ab", "a:"])
 async def test_no_two_keys_are_one(store: RedisStore, one: str) -> None:
     """However the parts of a key are cut."""
-    keys = [Key(one, "", "x"), Key("a", f"b:{one}", "x"), Key("a", "b", f"{one}:x"), Key(f"{one}:", "x", ""), Key("", one, "x")]
+    keys = [
+        Key(one, "", "x"),
+        Key("a", f"b:{one}", "x"),
+        Key("a", "b", f"{one}:x"),
+        Key(f"{one}:", "x", ""),
+        Key("", one, "x"),
+    ]
     answers = await store.claim([a_claim("msg_1")._replace(key=key) for key in keys])
     assert [answer.verdict for answer in answers] == ["claimed"] * len(keys)
 
@@ -365,17 +375,29 @@ async def test_with_the_users_own_client(redis_server: RedisServer, prefix: str,
         assert await client.ping()
 
 
-async def test_without_hiredis(redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hiredis(redis_server: RedisServer, prefix: str, tmp_path: Path) -> None:
     """It makes the store faster, and nothing else."""
-    from redis.asyncio.connection import Connection
-    from redis._parsers import _AsyncRESP3Parser
+    (tmp_path / "hiredis.py").write_text("raise ImportError")
+    program = f"""
+import asyncio
+from airweave_webhooks import RedisStore
+from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
+from airweave_webhooks.stores import redis_wire
+from airweave_webhooks.stores.base import Settle
 
-    monkeypatch.setattr(redis_wire, "pack_command", None)
-    monkeypatch.setattr(Connection.__init__, "__kwdefaults__", Connection.__init__.__kwdefaults__)
-    client = redis.asyncio.Redis(port=redis_server.port)
-    async with client, opened(lambda: RedisStore(client, prefix=prefix)) as store:
-        assert isinstance(store, RedisStore)
-        await do(store, *(f"msg_{number}" for number in range(100)))
+async def main():
+    assert redis_wire.pack_command is None
+    async with opened(lambda: RedisStore({redis_server.url!r}, prefix={prefix!r})) as store:
+        claims = [a_claim(str(number)) for number in range(100)]
+        claimed = await store.claim(claims)
+        wishes = [Settle(lease_of(*pair), "done") for pair in zip(claims, claimed)]
+        assert all(await store.settle(wishes))
+        assert all(await store.get([claim.key for claim in claims]))
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, timeout=60, check=True)
 
 
 async def test_a_cluster_is_recognised(redis_cluster: RedisCluster, prefix: str) -> None:

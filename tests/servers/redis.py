@@ -78,7 +78,9 @@ class RedisServer:
             **self._settings,
             **settings,
         }
-        arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+        arguments: list[str] = []
+        for name, value in options.items():
+            arguments += [f"--{name.replace('_', '-')}", *(value.split() or [""])]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -5,7 +5,7 @@ from typing import Any, Final
 import redis
 
 from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreDataError, StoreUnavailable, WebhookError
-from airweave_webhooks.stores.redis_wire import Call, Wire
+from airweave_webhooks.stores.redis_wire import Call, Wire, is_read_only
 from airweave_webhooks.telemetry import logger
 
 # Scripts may write after they asked for the time since Redis 5, HELLO and users came with 6.0; this is what is tested.
@@ -36,7 +36,7 @@ def explain(error: Exception, address: str, prefix: str, *, opening: bool = Fals
         return StoreDataError(f"Redis cannot store this record: {text}")
     if isinstance(error, redis.exceptions.TryAgainError) or text.startswith("BUSY "):
         return StoreBusy(f"{address}: {text}")
-    if isinstance(error, redis.exceptions.OutOfMemoryError):
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in text:  # the latter from a script in Redis 6
         return StoreUnavailable(f"{address} is full (maxmemory): {text}")
     return StoreUnavailable(f"{address}: {type(error).__name__}: {text}")
 
@@ -52,14 +52,14 @@ def _remedy(error: Exception, text: str, address: str, prefix: str) -> str:
         return f"the certificate of {address} is not trusted: name its authority with ?ssl_ca_certs=/path/to/ca.pem"
     if address.startswith("rediss:") and "No such file" in text:
         return f"{address}: a file that is named behind the question mark, or in the client, does not exist"
-    if "DB index is out of range" in text:
+    if "DB index is out of range" in text or "SELECT is not allowed in cluster mode" in text:
         return f"{address}: the server has no database of this number, end the URL with /0"
     return ""
 
 
 def _remedy_at_first(error: Exception, text: str, address: str) -> str:
     """What to do about an error that, later on, could come from a server that is being restarted."""
-    if isinstance(error, redis.ReadOnlyError):
+    if is_read_only(error):
         return f"{address} is a replica, which takes no writes: name its primary"
     if address.startswith("rediss:") and (isinstance(error, redis.TimeoutError) or "[SSL" in text):
         return f"{address} did not answer in TLS ({text}): write redis:// if it does not speak it"

@@ -43,13 +43,7 @@ class Target(NamedTuple):
         return f"{scheme}://{','.join(f'{host}:{port}' for host, port in nodes)}{database}"
 
     def as_cluster(self) -> "Target":
-        """The same, found out to be a node of a cluster.
-
-        Raises:
-            ConfigurationError: a cluster has one database.
-        """
-        if int(self.options.get("db") or 0) != 0:
-            raise ConfigurationError(f"{self.address} is a cluster, which has only the database 0: end the URL with /0")
+        """The same, found out to be a node of a cluster."""
         options = {name: value for name, value in self.options.items() if name not in {"host", "port", "db"}}
         node = self.options.get("host", "localhost"), int(self.options.get("port", 6379))
         return self._replace(options=options, nodes=(node,))

@@ -106,7 +106,7 @@ class Server:
                 await self._drop(connection)
                 raise
             else:
-                if self._closing or any(isinstance(reply, redis.ReadOnlyError) for reply in replies):
+                if self._closing or any(map(is_read_only, replies)):
                     await self._drop(connection)  # a replica: the primary may be elsewhere now
                 else:
                     self._idle.append(connection)
@@ -153,6 +153,13 @@ async def _exchange(connection: Any, calls: Sequence[Call]) -> list[Reply]:
         except redis.ResponseError as error:  # this one only: the next reply is behind it
             replies.append(error)
     return replies
+
+
+def is_read_only(reply: Reply) -> bool:
+    """Whether a replica has refused to write. Redis 6 wraps what a script ran into."""
+    return isinstance(reply, redis.ReadOnlyError) or (
+        isinstance(reply, redis.ResponseError) and "-READONLY " in str(reply)
+    )
 
 
 class Cluster:

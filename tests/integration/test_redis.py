@@ -202,7 +202,7 @@ async def test_a_cut_connection_is_not_noticed(store: RedisStore, redis_server: 
 
 async def test_nothing_is_left_open(redis_server: RedisServer, prefix: str) -> None:
     """As many connections as before, also after renewals and cancelled calls."""
-    before = len(redis_server.order("CLIENT", "LIST"))
+    before = redis_server.connections()
     async with opened(lambda: RedisStore(redis_server.url, prefix=prefix)) as store:
         claim = a_claim()
         (claimed,) = await store.claim([claim])
@@ -218,7 +218,7 @@ async def test_nothing_is_left_open(redis_server: RedisServer, prefix: str) -> N
         await asyncio.sleep(0)
     assert (await under_way)[0].verdict == "claimed"
     give_up = time.monotonic() + 5
-    while len(redis_server.order("CLIENT", "LIST")) != before:
+    while redis_server.connections() != before:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.02)
 
@@ -323,9 +323,6 @@ def in_child(store: RedisStore, name: str) -> None:
 async def test_a_fork_shares_nothing(store: RedisStore, redis_server: RedisServer) -> None:
     """Children work on connections of their own, and their end does not end the parent's."""
     await do(store, "parent")
-
-    def connections() -> set[str]:
-        return {client["id"] for client in redis_server.client().client_list()}
 
     fork = multiprocessing.get_context("fork")
     with redis_server.client() as client:

@@ -67,6 +67,11 @@ class RedisServer:
         with self.client() as client:
             return client.execute_command(*command)
 
+    def connections(self) -> int:
+        """How many there are, without the one that asks."""
+        with self.client() as client:
+            return int(client.info("clients")["connected_clients"]) - 1
+
     def start(self, **settings: str) -> None:
         """Start, on the same port and data each time, and wait until it answers."""
         options = {

@@ -197,7 +197,7 @@ def _pairs(*replies: Any) -> dict[str, str] | None:
         if isinstance(reply, Exception):
             return None
         # A mapping in RESP 3, a flat list in RESP 2.
-        flat: Any = reply if isinstance(reply, list) else [part for pair in reply.items() for part in pair]
+        flat: Any = [part for pair in reply.items() for part in pair] if hasattr(reply, "items") else reply
         pairs |= {_text(name): _text(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
     return pairs
 

@@ -41,7 +41,7 @@ from airweave_webhooks.events import (
 from airweave_webhooks.modes import Inline
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing import Router
-from airweave_webhooks.stores import MemoryStore, PostgresStore, SQLiteStore
+from airweave_webhooks.stores import MemoryStore, PostgresStore, RedisStore, SQLiteStore
 from airweave_webhooks.telemetry import Observer
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "PostgresStore",
     "QueryProcessed",
     "Receiver",
+    "RedisStore",
     "Refused",
     "Reject",
     "Reply",

@@ -150,8 +150,8 @@ class PostgresStore:
             return
         if not self._migrate:
             raise ConfigurationError(
-                f"schema {self.schema!r} of {self._target.shown} has version {version or 0} of the tables, and this release"
-                f" needs {sql.NEWEST}: run `await store.migrate()`, or the SQL files in {sql.MIGRATIONS}"
+                f"schema {self.schema!r} of {self._target.shown} has version {version or 0} of the tables, and this"
+                f" release needs {sql.NEWEST}: run `await store.migrate()`, or the SQL files in {sql.MIGRATIONS}"
             )
         await self._bring_up_to_date(connections)
 

@@ -114,9 +114,8 @@ class Target:
 
     def translated(self, error: Exception) -> WebhookError:
         """What the driver's error means to us, without the password."""
-        said = " ".join(str(error).split())
-        if self._password:
-            said = said.replace(self._password, "…")
+        raw = str(error)
+        said = " ".join((raw.replace(self._password, "…") if self._password else raw).split())
         match error:
             case psycopg.errors.DeadlockDetected() | psycopg.errors.SerializationFailure():
                 return StoreBusy(f"{self.shown}: {said}")
@@ -135,7 +134,7 @@ class Target:
                 return ConfigurationError(f"{self.shown}: {said}: open the store again, so that it makes its tables")
             case psycopg.OperationalError() if error.sqlstate is None:
                 for refusal, remedy in _REFUSALS:
-                    if refusal in said:
+                    if refusal in raw:
                         return ConfigurationError(f"{self.shown} refuses the login ({said}): {remedy}")
             case _:
                 pass

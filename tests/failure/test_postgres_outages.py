@@ -198,6 +198,7 @@ async def test_a_child_leaves_its_parents_connections_alone(postgres_url: str, s
         done: list[None] = []
         for connection in inherited:
             connection.pgconn.finish()  # says good-bye to nobody
+        assert store._loops == twin._loops == {}
 
         async def use() -> None:
             with pytest.raises(StoreUnavailable, match="not open"):
@@ -213,7 +214,8 @@ async def test_a_child_leaves_its_parents_connections_alone(postgres_url: str, s
         thread.join(30)
         assert done == [None]
 
-    async with opened(lambda: store):
+    twin = PostgresStore(postgres_url, schema=schema)
+    async with opened(lambda: store), opened(lambda: twin):
         claim = a_claim("parent")
         (answer,) = await store.claim([claim])
         lease = lease_of(claim, answer)

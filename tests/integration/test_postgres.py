@@ -258,6 +258,7 @@ async def test_a_claim_uses_the_primary_key_only(store: PostgresStore, postgres_
             text = json.dumps(plan[0])
             assert "deliveries_pkey" in text
             assert "Seq Scan" not in text
+            assert "deliveries_open" not in text
 
 
 async def test_the_store_works_in_several_event_loops_at_once(postgres_url: str, schema: str) -> None:

@@ -75,7 +75,6 @@ def test_urls() -> None:
     assert store == PostgresStore("postgresql://other:word@db.example:5433/app")
     assert hash(store) == hash(PostgresStore("postgresql://other:word@db.example:5433/app"))
     assert store != PostgresStore("postgresql://other:word@db.example:5433/app", schema="other")
-    assert store != "postgres://user:geheim@db.example:5433/app?sslmode=require"
 
 
 def test_a_missing_driver_is_named() -> None:
@@ -87,7 +86,7 @@ def test_a_missing_driver_is_named() -> None:
         "except ConfigurationError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert "pip install 'airweave-webhooks[postgres]'" in done.stdout
+    assert "pip install 'airweave-webhooks[postgres]' 'psycopg[binary]'" in done.stdout
 
 
 async def test_a_refused_login_is_a_mistake_in_the_setup(postgres_url: str, schema: str) -> None:
@@ -140,6 +139,30 @@ async def test_a_read_only_server_is_named(role: str, schema: str) -> None:
     """As a standby is; there is nothing to be done on it."""
     run(role, f"ALTER ROLE {urlsplit(role).username} SET default_transaction_read_only = on")
     assert "is read-only: connect to the primary server" in await refusal(PostgresStore(role, schema=schema))
+
+
+async def test_a_server_that_turns_read_only_is_an_outage(role: str, postgres_url: str, schema: str) -> None:
+    """As in a failover; its connection is left, so that the next one can find the new primary server."""
+    name = urlsplit(role).username
+    run(postgres_url, f'CREATE SCHEMA "{schema}" AUTHORIZATION {name}')
+    async with opened(lambda: PostgresStore(role, schema=schema)) as store:
+        run(
+            postgres_url,
+            f"ALTER ROLE {name} SET default_transaction_read_only = on",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'",
+        )
+        with pytest.raises(StoreUnavailable, match="read-only transaction"):
+            await store.claim([a_claim()])
+        run(postgres_url, f"ALTER ROLE {name} RESET default_transaction_read_only")
+        assert [claimed.verdict for claimed in await store.claim([a_claim()])] == ["claimed"]
+
+
+async def test_tables_that_are_gone_are_named(postgres_url: str, schema: str) -> None:
+    """Somebody dropped them under an open store."""
+    async with opened(lambda: PostgresStore(postgres_url, schema=schema)) as store:
+        run(postgres_url, f'DROP SCHEMA "{schema}" CASCADE')
+        with pytest.raises(ConfigurationError, match="open the store again"):
+            await store.claim([a_claim()])
 
 
 async def test_missing_tables_are_refused_where_nobody_may_make_them(postgres_url: str, schema: str) -> None:

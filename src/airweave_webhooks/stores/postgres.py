@@ -22,7 +22,8 @@ CLAIM_ROUNDS: Final = 4
 MIGRATE_WITHIN: Final = 600.0
 """Seconds."""
 
-_stores: Final["weakref.WeakSet[PostgresStore]"] = weakref.WeakSet()
+# Each by its `id`: stores on one schema are equal.
+_stores: Final["weakref.WeakValueDictionary[int, PostgresStore]"] = weakref.WeakValueDictionary()
 
 
 class PostgresStore:
@@ -54,19 +55,21 @@ class PostgresStore:
         patience: float = 5.0,
     ) -> None:
         try:
-            from airweave_webhooks.stores import postgres_connections as driver  # noqa: PLC0415 - an extra's
+            # The only modules that know the driver, which is an extra's.
+            from airweave_webhooks.stores import postgres_connections, postgres_target  # noqa: PLC0415
         except ImportError as error:
             raise ConfigurationError(
-                f"the PostgreSQL driver is missing ({error}): pip install 'airweave-webhooks[postgres]'"
+                f"the PostgreSQL driver is missing ({error}):"
+                " pip install 'airweave-webhooks[postgres]' 'psycopg[binary]'"
             ) from error
         self.schema: str = schema
         self._migrate = migrate
         self._patience = patience
         self._sql = sql.Statements(schema)
-        self._driver = driver
-        self._target = driver.Target(target)
+        self._driver = postgres_connections
+        self._target = postgres_target.Target(target)
         self._start_anew()
-        _stores.add(self)
+        _stores[id(self)] = self
 
     def _start_anew(self) -> None:
         self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
@@ -150,8 +153,8 @@ class PostgresStore:
             return
         if not self._migrate:
             raise ConfigurationError(
-                f"schema {self.schema!r} of {self._target.shown} has version {version or 0} of the tables, and this release"
-                f" needs {sql.NEWEST}: run `await store.migrate()`, or the SQL files in {sql.MIGRATIONS}"
+                f"schema {self.schema!r} of {self._target.shown} has version {version or 0} of the tables, and this"
+                f" release needs {sql.NEWEST}: run `await store.migrate()`, or the SQL files in {sql.MIGRATIONS}"
             )
         await self._bring_up_to_date(connections)
 
@@ -267,7 +270,7 @@ class PostgresStore:
 
 
 def _after_fork_in_child() -> None:
-    for store in list(_stores):
+    for store in list(_stores.values()):
         store.start_anew_after_fork()
 
 

@@ -88,9 +88,11 @@ FROM moment, unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[],
 JOIN {schema}.deliveries AS old USING (receiver, tenant, key)
 """
 
+# `held` is a column and no constant: with one the planner, whose numbers are old, would rather read every open record
+# in `deliveries_open` than look up the keys.
 _SETTLE: Final = """,
 locked AS MATERIALIZED (
-    SELECT wish.* FROM unnest(
+    SELECT wish.*, 'leased' AS held FROM unnest(
         %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[],
         %b::float8[], %b::bytea[]
     ) WITH ORDINALITY AS wish (receiver, tenant, key, fence, token, state, reason, results, error, delay, body, n)
@@ -102,7 +104,7 @@ SET state = wish.state, reason = wish.reason, results = wish.results::jsonb, err
     body = coalesce(wish.body, old.body)
 FROM moment, locked AS wish
 WHERE old.receiver = wish.receiver AND old.tenant = wish.tenant AND old.key = wish.key
-    AND old.fence = wish.fence AND old.token = wish.token AND old.state = 'leased'
+    AND old.fence = wish.fence AND old.token = wish.token AND old.state = wish.held
 RETURNING wish.n
 """
 
@@ -115,7 +117,7 @@ JOIN {schema}.deliveries AS old USING (receiver, tenant, key, fence, token) WHER
 
 _RENEW: Final = """,
 locked AS MATERIALIZED (
-    SELECT lease.* FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bytea[])
+    SELECT lease.*, 'leased' AS held FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bytea[])
         WITH ORDINALITY AS lease (receiver, tenant, key, fence, token, n)
     JOIN {schema}.deliveries AS old USING (receiver, tenant, key)
     ORDER BY old.receiver, old.tenant, old.key FOR NO KEY UPDATE OF old)
@@ -123,7 +125,7 @@ UPDATE {schema}.deliveries AS old
 SET lease_until = clock_timestamp() + %b::float8 * interval '1 second'
 FROM moment, locked AS lease
 WHERE old.receiver = lease.receiver AND old.tenant = lease.tenant AND old.key = lease.key
-    AND old.fence = lease.fence AND old.token = lease.token AND old.state = 'leased'
+    AND old.fence = lease.fence AND old.token = lease.token AND old.state = lease.held
 RETURNING lease.n
 """
 

@@ -37,10 +37,15 @@ class StoreWithPool(PostgresStore):
     def __init__(self, url: str, schema: str) -> None:
         never_prepare = {"prepare_threshold": None}  # as the driver's documentation has it for such a proxy
         self.pool = AsyncConnectionPool[Any](url, min_size=3, open=False, reset=forget_everything, kwargs=never_prepare)
+        self.url = url
+        self.used = False
         super().__init__(self.pool, schema=schema)
 
     async def open(self) -> None:
         if self.pool.closed:
+            if self.used:  # a pool opens once: the next application has one of its own
+                StoreWithPool.__init__(self, self.url, self.schema)
+            self.used = True
             await self.pool.open(wait=True)
         await super().open()
 

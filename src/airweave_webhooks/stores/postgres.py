@@ -239,6 +239,8 @@ class PostgresStore:
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         """Renew each that is current, on a connection that the event loops do not use."""
+        if not self._loops:
+            raise StoreUnavailable(f"{self!r} is not open in this process")
         rows = self._renewing.fetch(self._sql.renew, [*sql.lease_columns(leases), float(seconds)])
         renewed = {number for (number,) in rows}
         return [number in renewed for number in range(1, len(leases) + 1)]

@@ -148,7 +148,7 @@ RETURNING 1
 """
 _ABANDON: Final = """
 UPDATE {schema}.deliveries
-SET state = 'dead', reason = 'abandoned', settled_at = now, due_at = NULL, lease_until = NULL
+SET state = 'dead', reason = 'abandoned', token = '', settled_at = now, due_at = NULL, lease_until = NULL
 FROM moment WHERE ctid = ANY (ARRAY (
     SELECT old.ctid FROM {schema}.deliveries AS old, moment
     WHERE body IS NULL AND state IN ('pending', 'leased') AND coalesce(
@@ -283,7 +283,7 @@ def to_record(row: tuple[Any, ...]) -> Record:
         message_id=row[4],
         digest=row[5],
         # To the microsecond, which seconds as a float are not in every year.
-        facts=Facts(row[6], row[7], row[8], row[9], None if row[10] is None else _EPOCH + row[10] * _MICROSECOND),
+        facts=Facts(row[6], row[7], row[8], row[9], _time(row[10])),
         received_at=row[11],
         state=row[12],
         reason=row[13],
@@ -300,3 +300,12 @@ def to_record(row: tuple[Any, ...]) -> Record:
         error=row[24],
         body=row[25],
     )
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    if microseconds is None:
+        return None
+    try:
+        return _EPOCH + microseconds * _MICROSECOND
+    except OverflowError:  # in its own time zone the year was one that Python knows
+        return datetime.max.replace(tzinfo=UTC) if microseconds > 0 else datetime.min.replace(tzinfo=UTC)

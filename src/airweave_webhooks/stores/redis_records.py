@@ -169,7 +169,7 @@ def _body(body: bytes) -> bytes:
 
 
 def _fence(lease: Lease) -> int:
-    if not 0 <= lease.fence < 2**53:
+    if not -(2**53) < lease.fence < 2**53:
         raise StoreDataError(f"Redis cannot store the fence {lease.fence}")
     return lease.fence
 

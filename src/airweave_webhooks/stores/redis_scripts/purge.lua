@@ -36,7 +36,7 @@ local function purge(key)
     return 0
   end
   redis.call(
-    'HSET', key, 'state', 'dead', 'reason', 'abandoned', 'lease_until', '', 'due_at', '',
+    'HSET', key, 'state', 'dead', 'reason', 'abandoned', 'token', '', 'lease_until', '', 'due_at', '',
     'settled_at', string.format('%.0f', now))
   redis.call('ZREM', KEYS[2], key)
   return 1

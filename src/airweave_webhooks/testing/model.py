@@ -1,0 +1,325 @@
+"""A model of every store: plain dictionaries and `transitions`, driven with random steps beside the store itself.
+
+Prove a store of your own with it:
+
+    def test_the_model(tmp_path: Path) -> None:
+        prove(lambda name: MyStore(tmp_path / name))
+
+Each series of steps is on data of its own, called `name`. A store that is durable is driven through two objects at
+once, which are closed and made anew now and then. Every answer is compared with the model's, and after every step
+every record; hypothesis shows the shortest series that it finds which a store answers wrongly.
+
+A shared store has its own clock. So leases are long, or over before the next step, and times are compared to within
+a few seconds; a time that must not change is compared exactly. Needs the `testing` extra.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.stores import transitions
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle, Store
+
+if find_spec("hypothesis") is None:
+    raise ConfigurationError(
+        "airweave_webhooks.testing.model needs the `hypothesis` package: pip install 'airweave-webhooks[testing]'"
+    )
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+T = TypeVar("T")
+
+BRIEF: Final = 0.001
+"""Seconds: a lease that is over before the next step."""
+LONG: Final = 100_000.0
+"""Seconds: longer than any series of steps."""
+BETWEEN_STEPS: Final = 0.003
+"""Seconds."""
+CLOSE: Final = 10.0
+"""Seconds by which a time may differ from the model's, on a machine that is busy."""
+TIMES: Final = ("received_at", "settled_at", "due_at", "lease_until")
+
+QUICK: Final = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+"""A few seconds for a store, the same steps each time."""
+THOROUGH: Final = settings(QUICK, max_examples=400, stateful_step_count=60, derandomize=False)
+"""Minutes, with other steps each time."""
+
+KEYS: Final = (
+    Key("a", "", "k"),
+    Key("a", "", "k "),
+    Key("a", "t", "K"),
+    Key("a:t", "", "k"),
+    Key("b", "t:", "\N{SNOWMAN}"),
+)
+RESULTS: Final = ({}, {"h": "processed"}, {"h": "rejected"}, {"g": "rejected", "h": "processed"})
+FACTS: Final = (
+    Facts("sync.completed", "docs", "github", "job", datetime(2026, 11, 20, 9, 3, 41, 803112, UTC)),
+    Facts("search.completed"),
+)
+
+
+class Asked(NamedTuple):
+    """One item of a batch, before it is known what of the past it repeats."""
+
+    key: Key
+    way: str
+    """For a claim: `new` or `repeated`; for a lease: `latest`, `any`, `wrong token`, `wrong fence`."""
+    which: int
+    """Of those in the past, which one."""
+
+
+def _batches(ways: Sequence[str]) -> st.SearchStrategy[list[Asked]]:
+    asked = st.builds(Asked, st.sampled_from(KEYS), st.sampled_from(ways), st.integers(0, 7))
+    return st.lists(asked, min_size=1, max_size=len(KEYS), unique_by=lambda one: one.key).map(sorted)
+
+
+_LEASES: Final = _batches(["latest", "latest", "latest", "any", "wrong token", "wrong fence"])
+
+
+class StoreModel(RuleBasedStateMachine):
+    """A store, and the model of it.
+
+    Args:
+        make_store: makes a store that is not open; of one name always on the same data, empty at first.
+    """
+
+    def __init__(self, make_store: Callable[[str], Store]) -> None:
+        super().__init__()
+        self._make = make_store
+        self._name = f"model_{uuid.uuid4().hex}"
+        self._runner = asyncio.Runner()
+        self._records: dict[Key, Record] = {}
+        # What the store had after the last step, and the model.
+        self._seen: dict[Key, tuple[Record, Record]] = {}
+        self._claims: dict[Key, list[Claim]] = {}
+        self._leases: dict[Key, list[Lease]] = {}
+        self._tokens = 0
+        self._ahead: float | None = None
+        first = self._open(make_store(self._name))
+        self._stores = [first, self._open(make_store(self._name))] if first.durable else [first]
+
+    def teardown(self) -> None:
+        """Close the stores."""
+        with self._runner:
+            for store in self._stores:
+                self._run(store.close())
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        async def bounded() -> T:
+            async with asyncio.timeout(60):
+                return await work
+
+        return self._runner.run(bounded())
+
+    def _open(self, store: Store) -> Store:
+        self._run(store.open())
+        return store
+
+    @rule(
+        store=st.integers(0, 1),
+        batch=_batches(["new", "new", "new", "repeated"]),
+        into=st.lists(st.sampled_from(["leased"] * 6 + ["done", "dead"]), min_size=len(KEYS), max_size=len(KEYS)),
+        brief=st.booleans(),
+        message=st.sampled_from(["msg", "msg", "msg", "other"]),
+        digest=st.sampled_from([b"1", b"1", b"1", b"2"]),
+        facts=st.sampled_from(FACTS),
+        body=st.sampled_from([None, b"", b"\0[]\xff"]),
+    )
+    def claim(
+        self,
+        store: int,
+        batch: list[Asked],
+        into: list[Literal["leased", "done", "dead"]],
+        brief: bool,
+        message: str,
+        digest: bytes,
+        facts: Facts,
+        body: bytes | None,
+    ) -> None:
+        """Claim some, or claim again what was claimed before."""
+        claims: list[Claim] = []
+        for n, (key, way, which) in enumerate(batch):
+            past = self._claims.setdefault(key, [])
+            if way == "new" or not past:
+                self._tokens += 1
+                lease = BRIEF if brief and n % 2 == 0 else LONG
+                kept = body if into[n] == "dead" else None
+                token, reason = self._tokens.to_bytes(16), None if into[n] == "leased" else "because"
+                owner = f"host:{self._tokens}"
+                past.append(Claim(key, message, digest * 32, token, facts, lease, owner, into[n], reason, kept))
+            claims.append(past[-1] if way == "new" else past[-1 - which % len(past)])
+        now = self._now()
+        expected = [self._claimed(claim, now) for claim in claims]
+        answers = self._run(self._store(store).claim(claims))
+        assert len(answers) == len(expected)
+        for answer, wanted in zip(answers, expected, strict=True):
+            assert abs(answer.retry_after - wanted.retry_after) < CLOSE, (answer, wanted)
+            assert 0 <= answer.retry_after <= LONG, answer
+            assert answer._replace(retry_after=0.0, results=dict(answer.results)) == wanted._replace(retry_after=0.0)
+        self._compare()
+
+    def _claimed(self, claim: Claim, now: float) -> Claimed:
+        record = self._records.get(claim.key)
+        if record is None:
+            record = self._records[claim.key] = transitions.first_claim(claim, now)
+            answer = transitions.granted(record)
+        else:
+            answer, _ = transitions.claim_again(record, claim, now)
+        if answer.verdict == "claimed":
+            self._leases.setdefault(claim.key, []).append(Lease(claim.key, answer.fence, claim.token))
+        return answer._replace(results=dict(answer.results))
+
+    def _leases_for(self, batch: list[Asked]) -> list[Lease]:
+        leases: list[Lease] = []
+        for key, way, which in batch:
+            past = self._leases.get(key, [Lease(key, 1, b"never given")])
+            lease = past[-1 - which % len(past)] if way == "any" else past[-1]
+            if way == "wrong token":
+                lease = lease._replace(token=lease.token[::-1])
+            elif way == "wrong fence":
+                lease = lease._replace(fence=lease.fence + (1 if which % 2 else -1))
+            leases.append(lease)
+        return leases
+
+    @rule(
+        store=st.integers(0, 1),
+        batch=_LEASES,
+        state=st.sampled_from(["done", "pending", "pending", "dead"]),
+        results=st.sampled_from(RESULTS),
+        body=st.sampled_from([None, None, b"", b"[body]"]),
+        delay=st.sampled_from([0.0, LONG]),
+        error=st.sampled_from([None, "E: \N{SNOWMAN}"]),
+    )
+    def settle(
+        self,
+        store: int,
+        batch: list[Asked],
+        state: Literal["done", "pending", "dead"],
+        results: dict[str, str],
+        body: bytes | None,
+        delay: float,
+        error: str | None,
+    ) -> None:
+        """Settle some: for the first time, again, too late, or without the right to."""
+        wishes = [
+            Settle(lease, state, f"reason {n}", results, error, delay, body)
+            for n, lease in enumerate(self._leases_for(batch))
+        ]
+        now = self._now()
+        expected = [transitions.settle(self._records.get(wish.lease.key), wish, now)[0] for wish in wishes]
+        assert self._run(self._store(store).settle(wishes)) == expected
+        self._compare()
+
+    @rule(store=st.integers(0, 1), batch=_LEASES, seconds=st.sampled_from([BRIEF, LONG]))
+    def renew(self, store: int, batch: list[Asked], seconds: float) -> None:
+        """Renew some from another thread, or make them end."""
+        leases = self._leases_for(batch)
+        now = self._now()
+        expected: list[bool] = []
+        for lease in leases:
+            record = self._records.get(lease.key)
+            expected.append(transitions.may_renew(record, lease))
+            if record is not None and expected[-1]:
+                record.lease_until = now + seconds
+        assert self._run(asyncio.to_thread(self._store(store).renew, leases, seconds)) == expected
+        self._compare()
+
+    @rule(
+        store=st.integers(0, 1),
+        done_for=st.sampled_from([0.0, LONG]),
+        abandoned_for=st.sampled_from([0.0, LONG]),
+        most=st.sampled_from([1, 2, 100]),
+    )
+    def purge(self, store: int, done_for: float, abandoned_for: float, most: int) -> None:
+        """Forget and give up. Which ones, if not all, is the store's choice."""
+        now = self._now()
+        forgotten: set[Key] = set()
+        given_up: set[Key] = set()
+        for key, record in self._records.items():
+            if record.state == "done" and (record.settled_at or 0.0) < now - done_for:
+                forgotten.add(key)
+            elif transitions.is_abandoned(record, now - abandoned_for):
+                given_up.add(key)
+        touched = self._run(self._store(store).purge(done_for=done_for, abandoned_for=abandoned_for, most=most))
+        assert touched == min(most, len(forgotten) + len(given_up))
+        keys = sorted(forgotten | given_up)
+        for key, found in zip(keys, self._run(self._store(store).get(keys)), strict=True):
+            if found is None and key in forgotten:
+                del self._records[key]
+                self._seen.pop(key)
+                touched -= 1
+            elif found is not None and found.state == "dead" and key in given_up:
+                transitions.abandon(self._records[key], now)
+                touched -= 1
+        assert touched == 0, "the store says that it touched others than it did"
+        self._compare()
+
+    @precondition(lambda self: self._stores[0].durable)
+    @rule(store=st.integers(0, 1))
+    def reopen(self, store: int) -> None:
+        """Close a store, and go on with a new one."""
+        self._run(self._stores[store].close())
+        self._stores[store] = self._open(self._make(self._name))
+        self._compare()
+
+    def _store(self, which: int) -> Store:
+        return self._stores[which % len(self._stores)]
+
+    def _now(self) -> float:
+        """What is brief, and began before, is over now."""
+        time.sleep(BETWEEN_STEPS)
+        return time.time()
+
+    def _compare(self) -> None:
+        """Every record that each of the stores has, with the model's."""
+        for store in self._stores:
+            for key, record in zip(KEYS, self._run(store.get(KEYS)), strict=True):
+                wanted = self._records.get(key)
+                assert (record is None) == (wanted is None), (key, record, wanted)
+                if record is not None and wanted is not None:
+                    self._compare_one(record, wanted)
+
+    def _compare_one(self, record: Record, wanted: Record) -> None:
+        if self._ahead is None:
+            self._ahead = record.received_at - wanted.received_at
+        before, wanted_before = self._seen.setdefault(record.key, (record, replace(wanted)))
+        self._seen[record.key] = record, replace(wanted)
+        for field in fields(Record):
+            found, model = getattr(record, field.name), getattr(wanted, field.name)
+            if field.name in TIMES:
+                assert (found is None) == (model is None), (field.name, record, wanted)
+                assert found is None or abs(found - model - self._ahead) < CLOSE, (field.name, record, wanted)
+                changed = model != getattr(wanted_before, field.name)
+                assert (found != getattr(before, field.name)) == changed, (field.name, record, wanted)
+            elif field.name == "results":
+                assert dict(found) == dict(model), (record, wanted)
+            else:
+                assert found == model, (field.name, record, wanted)
+
+
+def prove(make_store: Callable[[str], Store], how: settings = QUICK) -> None:
+    """Drive stores with random steps, and compare them with the model.
+
+    Args:
+        make_store: makes a store that is not open; of one name always on the same data, empty at first.
+        how: hypothesis's settings: `QUICK`, `THOROUGH`, or others.
+
+    Raises:
+        AssertionError: a store did what the model does not; hypothesis prints the steps.
+    """
+    run_state_machine_as_test(lambda: StoreModel(make_store), settings=how)

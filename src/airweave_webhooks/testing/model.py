@@ -16,7 +16,7 @@ a few seconds; a time that must not change is compared exactly. Needs the `testi
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ if find_spec("hypothesis") is None:
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ CLOSE: Final = 10.0
 TIMES: Final = ("received_at", "settled_at", "due_at", "lease_until")
 
 QUICK: Final = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -74,21 +74,46 @@ FACTS: Final = (
 
 
 class Asked(NamedTuple):
-    """One item of a batch, before it is known what of the past it repeats."""
+    """One item of a batch of leases, before it is known what it refers to."""
 
     key: Key
-    way: str
-    """For a claim: `new` or `repeated`; for a lease: `latest`, `any`, `wrong token`, `wrong fence`."""
+    way: Literal["latest", "any", "wrong token", "wrong fence"]
     which: int
-    """Of those in the past, which one."""
+    """Of the key's leases, counted from the last one: for `any`."""
 
 
-def _batches(ways: Sequence[str]) -> st.SearchStrategy[list[Asked]]:
-    asked = st.builds(Asked, st.sampled_from(KEYS), st.sampled_from(ways), st.integers(0, 7))
-    return st.lists(asked, min_size=1, max_size=len(KEYS), unique_by=lambda one: one.key).map(sorted)
+def _batch(one: st.SearchStrategy[T]) -> st.SearchStrategy[list[T]]:
+    """A few different keys, in order."""
+    return st.lists(one, min_size=2, max_size=len(KEYS), unique_by=lambda asked: asked[0]).map(sorted)  # type: ignore[index]
 
 
-_LEASES: Final = _batches(["latest", "latest", "latest", "any", "wrong token", "wrong fence"])
+_ways: Final = st.sampled_from(["latest"] * 5 + ["any", "wrong token", "wrong fence"])
+_leases: Final = _batch(st.builds(Asked, st.sampled_from(KEYS), _ways, st.integers(0, 7)))
+_wishes: Final = st.builds(
+    Claim,
+    st.sampled_from(KEYS),
+    st.sampled_from(["msg"] * 7 + ["other"]),
+    st.sampled_from([b"1" * 32] * 7 + [b"2" * 32]),
+    st.just(b""),  # each gets its own
+    st.sampled_from(FACTS),
+    st.sampled_from([BRIEF, LONG]),
+    st.sampled_from(["host:1", "host:2"]),
+    st.sampled_from(["leased"] * 7 + ["done", "dead"]),
+    st.sampled_from([None, "because"]),
+    st.sampled_from([None, b"", b"\0[]\xff"]),
+)
+
+
+_ends: Final = st.builds(
+    Settle,
+    st.just(Lease(KEYS[0], 0, b"")),  # each gets its own
+    st.sampled_from(["done", "pending", "pending", "pending", "dead"]),
+    st.sampled_from([None, "because"]),
+    st.sampled_from(RESULTS),
+    st.sampled_from([None, "E: \N{SNOWMAN}"]),
+    st.sampled_from([0.0, 0.0, LONG]),
+    st.sampled_from([None, b"", b"[body]"]),
+)
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -130,48 +155,56 @@ class StoreModel(RuleBasedStateMachine):
         self._run(store.open())
         return store
 
-    @rule(
-        store=st.integers(0, 1),
-        batch=_batches(["new", "new", "new", "repeated"]),
-        into=st.lists(st.sampled_from(["leased"] * 6 + ["done", "dead"]), min_size=len(KEYS), max_size=len(KEYS)),
-        brief=st.booleans(),
-        message=st.sampled_from(["msg", "msg", "msg", "other"]),
-        digest=st.sampled_from([b"1", b"1", b"1", b"2"]),
-        facts=st.sampled_from(FACTS),
-        body=st.sampled_from([None, b"", b"\0[]\xff"]),
-    )
-    def claim(
-        self,
-        store: int,
-        batch: list[Asked],
-        into: list[Literal["leased", "done", "dead"]],
-        brief: bool,
-        message: str,
-        digest: bytes,
-        facts: Facts,
-        body: bytes | None,
-    ) -> None:
-        """Claim some, or claim again what was claimed before."""
+    @initialize(wishes=_batch(_wishes))
+    def first_claims(self, wishes: list[Claim]) -> None:
+        """There is something to begin with."""
+        self._claim_all(0, wishes)
+
+    @rule(store=st.integers(0, 1), wishes=_batch(_wishes))
+    def claim(self, store: int, wishes: list[Claim]) -> None:
+        """Claim some: new ones, and ones that came before."""
+        self._claim_all(store, wishes)
+
+    @rule(store=st.integers(0, 1), asked=_batch(st.tuples(st.sampled_from(KEYS), st.integers(0, 3))))
+    def repeat(self, store: int, asked: list[tuple[Key, int]]) -> None:
+        """Send claims again, the last ones or older ones."""
+        past = [(self._claims[key], which) for key, which in asked if key in self._claims]
+        self._ask(store, [claims[-1 - which % len(claims)] for claims, which in past])
+
+    @rule(store=st.integers(0, 1), wishes=_batch(_wishes), end=_ends)
+    def attempt(self, store: int, wishes: list[Claim], end: Settle) -> None:
+        """Claim some, and settle those at once that are granted."""
+        granted = self._claim_all(store, wishes)
+        self._settle_all(store, [end._replace(lease=lease) for lease in granted])
+
+    @rule(store=st.integers(0, 1), asked=_leases, end=_ends)
+    def settle(self, store: int, asked: list[Asked], end: Settle) -> None:
+        """Settle some: for the first time, again, too late, or without the right to."""
+        self._settle_all(store, [end._replace(lease=lease) for lease in self._leases_for(asked)])
+
+    def _claim_all(self, store: int, wishes: list[Claim]) -> list[Lease]:
         claims: list[Claim] = []
-        for n, (key, way, which) in enumerate(batch):
-            past = self._claims.setdefault(key, [])
-            if way == "new" or not past:
-                self._tokens += 1
-                lease = BRIEF if brief and n % 2 == 0 else LONG
-                kept = body if into[n] == "dead" else None
-                token, reason = self._tokens.to_bytes(16), None if into[n] == "leased" else "because"
-                owner = f"host:{self._tokens}"
-                past.append(Claim(key, message, digest * 32, token, facts, lease, owner, into[n], reason, kept))
-            claims.append(past[-1] if way == "new" else past[-1 - which % len(past)])
+        for wish in wishes:
+            self._tokens += 1
+            claims.append(wish._replace(token=self._tokens.to_bytes(16)))
+            self._claims.setdefault(wish.key, []).append(claims[-1])
+        answers = self._ask(store, claims)
+        return [
+            Lease(claim.key, answer.fence, claim.token)
+            for claim, answer in zip(claims, answers, strict=True)
+            if answer.verdict == "claimed" and claim.into == "leased"
+        ]
+
+    def _ask(self, store: int, claims: list[Claim]) -> list[Claimed]:
         now = self._now()
         expected = [self._claimed(claim, now) for claim in claims]
         answers = self._run(self._store(store).claim(claims))
-        assert len(answers) == len(expected)
         for answer, wanted in zip(answers, expected, strict=True):
-            assert abs(answer.retry_after - wanted.retry_after) < CLOSE, (answer, wanted)
             assert 0 <= answer.retry_after <= LONG, answer
+            assert abs(answer.retry_after - wanted.retry_after) < CLOSE, (answer, wanted)
             assert answer._replace(retry_after=0.0, results=dict(answer.results)) == wanted._replace(retry_after=0.0)
         self._compare()
+        return answers
 
     def _claimed(self, claim: Claim, now: float) -> Claimed:
         record = self._records.get(claim.key)
@@ -184,9 +217,15 @@ class StoreModel(RuleBasedStateMachine):
             self._leases.setdefault(claim.key, []).append(Lease(claim.key, answer.fence, claim.token))
         return answer._replace(results=dict(answer.results))
 
-    def _leases_for(self, batch: list[Asked]) -> list[Lease]:
+    def _settle_all(self, store: int, wishes: list[Settle]) -> None:
+        now = self._now()
+        expected = [transitions.settle(self._records.get(wish.lease.key), wish, now)[0] for wish in wishes]
+        assert self._run(self._store(store).settle(wishes)) == expected
+        self._compare()
+
+    def _leases_for(self, asked: list[Asked]) -> list[Lease]:
         leases: list[Lease] = []
-        for key, way, which in batch:
+        for key, way, which in asked:
             past = self._leases.get(key, [Lease(key, 1, b"never given")])
             lease = past[-1 - which % len(past)] if way == "any" else past[-1]
             if way == "wrong token":
@@ -196,39 +235,10 @@ class StoreModel(RuleBasedStateMachine):
             leases.append(lease)
         return leases
 
-    @rule(
-        store=st.integers(0, 1),
-        batch=_LEASES,
-        state=st.sampled_from(["done", "pending", "pending", "dead"]),
-        results=st.sampled_from(RESULTS),
-        body=st.sampled_from([None, None, b"", b"[body]"]),
-        delay=st.sampled_from([0.0, LONG]),
-        error=st.sampled_from([None, "E: \N{SNOWMAN}"]),
-    )
-    def settle(
-        self,
-        store: int,
-        batch: list[Asked],
-        state: Literal["done", "pending", "dead"],
-        results: dict[str, str],
-        body: bytes | None,
-        delay: float,
-        error: str | None,
-    ) -> None:
-        """Settle some: for the first time, again, too late, or without the right to."""
-        wishes = [
-            Settle(lease, state, f"reason {n}", results, error, delay, body)
-            for n, lease in enumerate(self._leases_for(batch))
-        ]
-        now = self._now()
-        expected = [transitions.settle(self._records.get(wish.lease.key), wish, now)[0] for wish in wishes]
-        assert self._run(self._store(store).settle(wishes)) == expected
-        self._compare()
-
-    @rule(store=st.integers(0, 1), batch=_LEASES, seconds=st.sampled_from([BRIEF, LONG]))
-    def renew(self, store: int, batch: list[Asked], seconds: float) -> None:
+    @rule(store=st.integers(0, 1), asked=_leases, seconds=st.sampled_from([BRIEF, LONG]))
+    def renew(self, store: int, asked: list[Asked], seconds: float) -> None:
         """Renew some from another thread, or make them end."""
-        leases = self._leases_for(batch)
+        leases = self._leases_for(asked)
         now = self._now()
         expected: list[bool] = []
         for lease in leases:

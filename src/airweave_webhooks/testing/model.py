@@ -48,7 +48,7 @@ CLOSE: Final = 10.0
 TIMES: Final = ("received_at", "settled_at", "due_at", "lease_until")
 
 QUICK: Final = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import itertools
 import time
+from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -52,8 +53,8 @@ def contract_tests(contract: type[Contract]) -> list[Test]:
         if name.startswith("test_"):
             marks = [mark for mark in getattr(method, "pytestmark", []) if mark.name == "parametrize"]
             choices = [list(choices_of(*mark.args)) for mark in marks]
-            for chosen in itertools.product(*choices):
-                tests.append(Test(name, method, dict(itertools.chain.from_iterable(one.items() for one in chosen))))
+            arguments = [dict(ChainMap(*chosen)) for chosen in itertools.product(*choices)]
+            tests += [Test(name, method, each) for each in arguments]
     return tests
 
 

@@ -11,7 +11,6 @@ from airweave_webhooks.stores import MemoryStore, SQLiteStore, sqlite_schema
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle
 from airweave_webhooks.testing.model import QUICK, THOROUGH, prove
 
-
 # Found is enough: the shortest series of steps takes long to find.
 FIND: Final = settings(QUICK, phases=[Phase.generate], report_multiple_bugs=False)
 

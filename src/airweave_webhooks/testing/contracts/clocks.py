@@ -5,6 +5,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Generator
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -44,12 +45,12 @@ def _replace(old: Callable[[], Any], new: Callable[[], Any]) -> None:
     for holder in gc.get_referrers(old):
         if isinstance(holder, tuple):  # default arguments, perhaps
             for function in gc.get_referrers(holder):
-                if getattr(function, "__defaults__", None) is holder:
-                    function.__defaults__ = tuple(new if value is old else value for value in holder)
+                if isinstance(function, FunctionType) and function.__defaults__ is holder:
+                    function.__defaults__ = tuple(new if value is old else value for value in function.__defaults__)
             continue
-        values = holder if isinstance(holder, dict) else getattr(holder, "__dict__", None)
+        values: Any = holder if isinstance(holder, dict) else getattr(holder, "__dict__", None)
         if isinstance(values, dict):
-            values.update({name: new for name, value in values.items() if value is old})
+            values.update([(name, new) for name, value in values.items() if value is old])
 
 
 class ClockContract(Contract):

@@ -185,10 +185,10 @@ def _plain(value: Any) -> Any:
             return dict(value)
 
 
-def _unpacked(value: bytes) -> Record:
-    fields = json.loads(value)
-    *texts, time_of_event = fields["facts"]
-    fields["facts"] = Facts(*texts, time_of_event and datetime.fromisoformat(time_of_event))
+def _unpacked(value: bytes | memoryview) -> Record:
+    fields = json.loads(bytes(value))
+    facts = Facts(*fields["facts"])
+    fields["facts"] = facts._replace(event_time=facts.event_time and datetime.fromisoformat(str(facts.event_time)))
     fields["key"] = Key(*fields["key"])
     for name in ("digest", "token", "body"):
         fields[name] = fields[name] if fields[name] is None else fields[name].encode("latin-1")

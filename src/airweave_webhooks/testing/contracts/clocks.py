@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Generator
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -44,13 +44,16 @@ class HostClock:
 def _replace(old: Callable[[], Any], new: Callable[[], Any]) -> None:
     for holder in gc.get_referrers(old):
         if isinstance(holder, tuple):  # default arguments, perhaps
+            held: tuple[Any, ...] = holder
+            defaults = tuple(new if value is old else value for value in held)
             for function in gc.get_referrers(holder):
                 if isinstance(function, FunctionType) and function.__defaults__ is holder:
-                    function.__defaults__ = tuple(new if value is old else value for value in function.__defaults__)
+                    function.__defaults__ = defaults
             continue
-        values: Any = holder if isinstance(holder, dict) else getattr(holder, "__dict__", None)
+        values = cast("object", holder if isinstance(holder, dict) else getattr(holder, "__dict__", None))
         if isinstance(values, dict):
-            values.update([(name, new) for name, value in values.items() if value is old])
+            names = cast("dict[str, Any]", values)
+            names.update([(name, new) for name, value in names.items() if value is old])
 
 
 class ClockContract(Contract):

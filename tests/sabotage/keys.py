@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from airweave_webhooks.stores import MemoryStore
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
@@ -36,8 +37,12 @@ def other_keys(name: str, other: Callable[[Key], Key]) -> None:
     found_by("test_keys_are_the_same_only_if_all_of_them_is")(store)
 
 
+def joined(mark: str, key: Key) -> Key:
+    return Key("", "", mark.join(key))
+
+
 for mark in (":", "|", "/", "\x1f", ""):
-    other_keys(f"KeysJoinedBy{mark!r}", lambda key, mark=mark: Key("", "", mark.join(key)))
+    other_keys(f"KeysJoinedBy{mark!r}", partial(joined, mark))
 other_keys("TenantForgotten", lambda key: key._replace(tenant=""))
 other_keys("ReceiverForgotten", lambda key: key._replace(receiver=""))
 other_keys("CaseIgnored", lambda key: key._replace(key=key.key.lower()))

@@ -1,10 +1,14 @@
 """Who may do what to a record, as plain functions of the record and the time.
 
-Stores that can look at a record before they change it (in memory, under SQLite's write lock) use these as they are;
-for stores that decide inside a server they are the specification.
+Public, for stores of one's own: those that can look at a record before they change it (in memory, under SQLite's write
+lock) use these as they are; for stores that decide inside a server they are the specification. Whoever calls them
+makes the step atomic: nobody else may change the record between its reading and its writing. Times are seconds since
+the epoch, by the store's clock.
 """
 
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Lease, Record, Settle
+
+__all__ = ["abandon", "claim_again", "first_claim", "granted", "is_abandoned", "may_renew", "settle"]
 
 
 def first_claim(claim: Claim, now: float) -> Record:

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import itertools
 import time
+from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -37,23 +38,22 @@ Make: TypeAlias = Callable[[Clock], Callable[[], Store]]
 """Given a clock, what makes the stores of one test."""
 
 
-class Test(NamedTuple):
+class Proof(NamedTuple):
     """One test of a contract, with one choice of its parameters."""
 
-    __test__ = False
     name: str
     method: Callable[..., Coroutine[Any, Any, None]]
     arguments: Mapping[str, Any]
 
 
-def contract_tests(contract: type[Contract]) -> list[Test]:
-    tests: list[Test] = []
+def contract_tests(contract: type[Contract]) -> list[Proof]:
+    tests: list[Proof] = []
     for name, method in inspect.getmembers(contract, inspect.isfunction):
         if name.startswith("test_"):
             marks = [mark for mark in getattr(method, "pytestmark", []) if mark.name == "parametrize"]
             choices = [list(choices_of(*mark.args)) for mark in marks]
-            for chosen in itertools.product(*choices):
-                tests.append(Test(name, method, dict(itertools.chain.from_iterable(one.items() for one in chosen))))
+            arguments = [dict(ChainMap(*chosen)) for chosen in itertools.product(*choices)]
+            tests += [Proof(name, method, each) for each in arguments]
     return tests
 
 
@@ -74,7 +74,7 @@ FOR_ALL: Final = contract_tests(StoreContract)
 FOR_DURABLE: Final = contract_tests(DurabilityContract)
 
 
-async def failures(tests: Sequence[Test], make: Make, *, first_only: bool = False) -> set[str]:
+async def failures(tests: Sequence[Proof], make: Make, *, first_only: bool = False) -> set[str]:
     """The tests that a store fails."""
     failed: set[str] = set()
     for test in tests:
@@ -203,7 +203,7 @@ async def test_what_stores_get_wrong_is_found(store: type[MemoryStore]) -> None:
 
 @pytest.mark.parametrize("error", [-HOUR, HOUR], ids=["behind", "ahead"])
 @pytest.mark.parametrize("test", contract_tests(ClockContract), ids=lambda test: test.name)
-async def test_a_store_that_goes_by_its_hosts_clock_is_found(test: Test, error: float) -> None:
+async def test_a_store_that_goes_by_its_hosts_clock_is_found(test: Proof, error: float) -> None:
     """However it holds `time.time`: `MemoryStore` has it as a default argument."""
     contract = SharedStoreContract()
     host = HostClock()

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -171,8 +171,8 @@ class BatchContract(Contract):
         answers = await asyncio.gather(*[self.claim(store, a_claim(f"msg_{n}")) for n in range(10)])
         assert [answer.verdict for answer in answers] == ["duplicate"] * 10
 
-    async def _cancelled(self, work: object, *, after: int) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    async def _cancelled(self, work: Coroutine[Any, Any, object], *, after: int) -> None:
+        task = asyncio.create_task(work)
         for _ in range(after):
             await asyncio.sleep(0)
         task.cancel()

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Generator
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -42,14 +43,17 @@ class HostClock:
 
 def _replace(old: Callable[[], Any], new: Callable[[], Any]) -> None:
     for holder in gc.get_referrers(old):
+        held: Any = holder  # of whatever types
         if isinstance(holder, tuple):  # default arguments, perhaps
+            defaults = tuple(new if value is old else value for value in held)
             for function in gc.get_referrers(holder):
-                if getattr(function, "__defaults__", None) is holder:
-                    function.__defaults__ = tuple(new if value is old else value for value in holder)
+                if isinstance(function, FunctionType) and function.__defaults__ is holder:
+                    function.__defaults__ = defaults
             continue
-        values = holder if isinstance(holder, dict) else getattr(holder, "__dict__", None)
-        if isinstance(values, dict):
-            values.update({name: new for name, value in values.items() if value is old})
+        names: Any = held if isinstance(holder, dict) else getattr(holder, "__dict__", None)
+        if names is not None:
+            for name in [name for name, value in names.items() if value is old]:
+                names[name] = new
 
 
 class ClockContract(Contract):

@@ -125,7 +125,8 @@ class DurabilityContract(Contract):
                 lease = await self.leased(each, a_claim(f"msg_{n} of {id(each)}", receiver=str(each is store)))
                 assert await asyncio.to_thread(each.renew, [lease], LONG) == [True]
                 await each.close()
-            threads.append(threading.active_count())
+            # The event loop's own pool of threads grows as it likes.
+            threads.append(sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate()))
         assert threads[-1] <= threads[4]
 
     async def test_closing_finishes_what_is_under_way(self) -> None:

@@ -152,9 +152,7 @@ class LeaseContract(Contract):
 
     async def test_leases_of_all_kinds_are_renewed_together(self, store: Store) -> None:
         """Each is answered for itself, in order, and those between lost ones last as well."""
-        leases: list[Lease] = []
-        for n in range(20):
-            leases.append(await self.leased(store, a_claim(f"msg_{n:02}", lease=BRIEF)))
+        leases = [await self.leased(store, a_claim(f"msg_{n:02}", lease=BRIEF)) for n in range(20)]
         await lapse()
         for n in range(0, 20, 4):  # taken over
             await self.leased(store, a_claim(f"msg_{n:02}"))

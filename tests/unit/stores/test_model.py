@@ -1,0 +1,105 @@
+"""Our stores do what the model does, and the model finds those that do not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import Phase, settings
+
+from airweave_webhooks.stores import MemoryStore, SQLiteStore, sqlite_schema
+from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle
+from airweave_webhooks.testing.model import QUICK, THOROUGH, prove
+
+# Found is enough: the shortest series of steps takes long to find.
+FIND: Final = settings(QUICK, phases=[Phase.generate], report_multiple_bugs=False)
+
+
+@pytest.fixture
+def how(request: pytest.FixtureRequest) -> settings:
+    """`--long` for many series of steps, other ones each time."""
+    return THOROUGH if request.config.getoption("--long") else QUICK
+
+
+@pytest.mark.timeout(900)
+def test_the_memory_store_is_right(how: settings) -> None:
+    """One object: it shares its data with nobody."""
+    prove(lambda _: MemoryStore(), how)
+
+
+@pytest.mark.timeout(1800)
+def test_the_sqlite_store_is_right(tmp_path: Path, how: settings) -> None:
+    """Two on one file."""
+    prove(lambda name: SQLiteStore(tmp_path / f"{name}.db"), how)
+
+
+class TakesItsTime(MemoryStore):
+    """Takes a holder's claim that comes again for a renewal."""
+
+    def _claim(self, claim: Claim, now: float) -> Claimed:
+        answer = super()._claim(claim, now)
+        record = self._records.get(claim.key)
+        if record is not None and record.state == "leased" and record.token == claim.token:
+            record.lease_until = now + claim.lease
+        return answer
+
+
+class BringsLeasesBack(MemoryStore):
+    """Renews what was settled meanwhile."""
+
+    def _renew(self, lease: Lease, until: float) -> bool:
+        record = self._records.get(lease.key)
+        if record is not None and record.state == "pending" and record.token == lease.token:
+            record.state = "leased"
+        return super()._renew(lease, until)
+
+
+class ForgetsWhoRejected(MemoryStore):
+    """Gives up on a delivery and its results."""
+
+    async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
+        touched = await super().purge(done_for=done_for, abandoned_for=abandoned_for, most=most)
+        for record in self._records.values():
+            if record.reason == "abandoned":
+                record.results = {}
+        return touched
+
+
+class SettlesTwice(MemoryStore):
+    """Writes a settle that comes again once more."""
+
+    def _settle(self, wish: Settle, now: float) -> bool:
+        stands = super()._settle(wish, now)
+        record = self._find(wish.lease.key)
+        if stands and record is not None and wish.lease.key in self._records:
+            record.settled_at = now
+        return stands
+
+
+@pytest.mark.parametrize("store", [TakesItsTime, BringsLeasesBack, ForgetsWhoRejected, SettlesTwice])
+def test_a_sabotaged_memory_store_is_found(store: Callable[[], MemoryStore]) -> None:
+    """With the short settings."""
+    with pytest.raises(AssertionError):
+        prove(lambda _: store(), FIND)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("SETTLE", "AND fence = ?", "AND fence >= ?"),
+        ("SETTLE", "coalesce(?, body)", "?"),
+        ("SETTLE", "AND state = 'leased'", "AND state <> 'done'"),
+        ("RENEW", "AND token = ?", "AND ? IS NOT NULL"),
+        ("ABANDON", "body IS NULL AND", "coalesce(body, x'') = x'' AND"),
+        ("PURGE_DONE", "state = 'done' AND", "state IN ('done', 'dead') AND"),
+    ],
+)
+def test_a_sabotaged_sqlite_store_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str
+) -> None:
+    """One word of its SQL is wrong."""
+    statement: str = getattr(sqlite_schema, name)
+    assert right in statement
+    monkeypatch.setattr(sqlite_schema, name, statement.replace(right, wrong))
+    with pytest.raises(AssertionError):
+        prove(lambda data: SQLiteStore(tmp_path / f"{data}.db"), FIND)

@@ -17,7 +17,7 @@ import redis
 import redis.asyncio
 
 from airweave_webhooks import RedisStore
-from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
+from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores.base import Claim, Facts, Key, Lease, Settle
 from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
 from servers.redis import RedisCluster, RedisServer
@@ -25,6 +25,7 @@ from servers.redis import RedisCluster, RedisServer
 pytestmark = pytest.mark.anyio
 
 MakeServer = Callable[..., RedisServer]
+MakeCluster = Callable[[], RedisCluster]
 
 
 @pytest.fixture
@@ -421,3 +422,54 @@ async def test_a_cluster_has_one_database(redis_cluster: RedisCluster) -> None:
     """Another one is refused by its name."""
     with pytest.raises(ConfigurationError, match="end the URL with /0"):
         await RedisStore(f"{redis_cluster.url[:-1]}1").open()
+
+
+async def test_a_slot_moves_in_the_midst_of_traffic(make_cluster: MakeCluster, prefix: str) -> None:
+    """While a partition goes from node to node, key by key, its records are found on either side."""
+    cluster = make_cluster()
+    async with opened(lambda: RedisStore(cluster.url, prefix=prefix)) as store:
+        assert isinstance(store, RedisStore)
+        names = [f"before-{number}" for number in range(300)]
+        await do(store, *names)
+        stop = asyncio.Event()
+
+        async def work() -> list[str]:
+            done: list[str] = []
+            while not stop.is_set():
+                batch = [f"meanwhile-{len(done)}-{number}" for number in range(20)]
+                with contextlib.suppress(StoreBusy):  # the coalescer comes again
+                    await do(store, *batch)
+                done += batch
+            return done
+
+        working = asyncio.create_task(work())
+        for partition in range(4):
+            await asyncio.to_thread(cluster.move, f"{{{partition}}}")
+        stop.set()
+        names += await working
+        found = await store.get([a_claim(name).key for name in names if name.startswith("before")])
+        assert {record and record.state for record in found} == {"done"}
+
+
+async def test_a_node_is_killed_and_comes_back(make_cluster: MakeCluster, prefix: str) -> None:
+    """Until then nothing hangs; within 5 s after it, everything works again."""
+    cluster = make_cluster()
+    async with opened(lambda: RedisStore(f"{cluster.url}?socket_timeout=2", prefix=prefix)) as store:
+        assert isinstance(store, RedisStore)
+        await do(store, *(f"before-{number}" for number in range(200)))
+        cluster.nodes[2].kill()
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await store.claim([a_claim(f"away-{number}") for number in range(200)])
+        assert time.monotonic() - started < 10
+        cluster.nodes[2].start()
+        back = time.monotonic()
+        while True:
+            try:
+                await do(store, *(f"after-{time.monotonic()}-{number}" for number in range(200)))
+                break
+            except StoreUnavailable:
+                assert time.monotonic() - back < 5
+                await asyncio.sleep(0.1)
+        found = await store.get([a_claim(f"before-{number}").key for number in range(200)])
+        assert {record and record.state for record in found} == {"done"}

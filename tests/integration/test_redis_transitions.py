@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+import redis
 
 from airweave_webhooks.stores import MemoryStore, RedisStore, Store
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
@@ -74,9 +76,31 @@ def without_wait(claimed: Claimed) -> object:
     return claimed._replace(retry_after=float(claimed.retry_after > 0), results=dict(claimed.results))
 
 
+def assert_indexed(client: Any, prefix: str, records: list[Record | None]) -> None:
+    """The indexes name the records that a purge may have to touch, with the time of their last touch, and no others."""
+    expected: dict[str, dict[str, float]] = {"done": {}, "open": {}}
+    for record in records:
+        if record is None:
+            continue
+        name = f"{record.key.tenant.replace(':', '%3A')}:{record.key.key}"
+        if record.state == "done":
+            expected["done"][name] = record.settled_at or 0
+        elif record.body is None and record.state in {"pending", "leased"}:
+            touches = (record.lease_until,) if record.state == "leased" else (record.due_at, record.settled_at)
+            expected["open"][name] = max(touch or 0 for touch in touches)
+    found: dict[str, dict[str, float]] = {}
+    for index in expected:
+        pairs = [pair for n in range(3) for pair in client.zrange(f"{prefix}:{{{n}}}:#{index}", 0, -1, withscores=True)]
+        found[index] = {name.decode().split(":default:")[1]: score / 1e6 for name, score in pairs}
+    assert found == expected
+
+
 @pytest.mark.parametrize("seed", range(12))
-async def test_redis_and_memory_tell_the_same_story(stores: tuple[Store, Store], seed: int) -> None:
-    """After each of many random steps both gave the same answer and hold the same records."""
+async def test_redis_and_memory_tell_the_same_story(
+    stores: tuple[Store, Store], redis_url: str, prefix: str, seed: int
+) -> None:
+    """After each of many random steps both gave the same answer and hold the same records, rightly indexed."""
+    client: Any = redis.Redis.from_url(redis_url)
     chance = random.Random(seed)
     leases = [Lease(KEYS[0], 0, b"nobody's")]
     claims = [a_claim(chance)]
@@ -100,5 +124,7 @@ async def test_redis_and_memory_tell_the_same_story(stores: tuple[Store, Store],
             ages = {"done_for": chance.choice([-1.0, NOT_OVER]), "abandoned_for": chance.choice([OVER / -2, 1e6])}
             answers = [await store.purge(**ages, most=1000) for store in stores]
         assert answers[0] == answers[1], step
-        mine, theirs = [list(map(without_times, await store.get(KEYS))) for store in stores]
-        assert mine == theirs, step
+        mine, theirs = [await store.get(KEYS) for store in stores]
+        assert list(map(without_times, mine)) == list(map(without_times, theirs)), step
+        assert_indexed(client, prefix, theirs)
+    client.close()

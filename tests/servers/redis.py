@@ -62,7 +62,7 @@ class RedisServer:
         """A client to look with, and to give orders."""
         return redis.Redis("127.0.0.1", self.port, socket_timeout=5, **options)
 
-    def order(self, *command: str) -> Any:
+    def order(self, *command: str | bytes) -> Any:
         """Give one order."""
         with self.client() as client:
             return client.execute_command(*command)
@@ -177,6 +177,19 @@ class RedisCluster:
             slots = client.execute_command("CLUSTER SLOTS")
         return "ok" in info and len(slots) >= len(self.nodes)
 
+    def move(self, key: str) -> None:
+        """Move the slot of a key to the next node, key by key."""
+        slot = str(self.nodes[0].order("CLUSTER", "KEYSLOT", key))
+        source = next(n for n, node in enumerate(self.nodes) if int(slot) < SLOTS * (n + 1) // len(self.nodes))
+        here, there = self.nodes[source], self.nodes[(source + 1) % len(self.nodes)]
+        ids = {node: node.order("CLUSTER", "MYID").decode() for node in (here, there)}
+        there.order("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])
+        here.order("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there])
+        while keys := here.order("CLUSTER", "GETKEYSINSLOT", slot, "10"):
+            here.order("MIGRATE", "127.0.0.1", str(there.port), "", "0", "5000", "KEYS", *keys)
+        for node in (there, here):
+            node.order("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+
     def stop(self) -> None:
         """Stop all."""
         for node in self.nodes:
@@ -243,3 +256,20 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     yield make
     for server in made:
         server.kill()
+
+
+@pytest.fixture
+def make_cluster(tmp_path: Path) -> Iterator[Callable[[], RedisCluster]]:
+    """Makes clusters that end with the test."""
+    made: list[RedisCluster] = []
+
+    def make() -> RedisCluster:
+        folder = tmp_path / f"cluster-{len(made)}"
+        folder.mkdir()
+        made.append(RedisCluster(folder))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.stop()

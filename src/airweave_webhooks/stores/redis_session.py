@@ -62,7 +62,7 @@ class Session:
 
     def _spread_over(self, partitions: int) -> None:
         # Redis Cluster places a key by what is in braces.
-        self.heads = [f"{self._prefix}:{{{partition}}}:".encode() for partition in range(partitions)]
+        self.heads: list[bytes] = [f"{self._prefix}:{{{partition}}}:".encode() for partition in range(partitions)]
 
     def twin(self) -> "Session":
         """The same for another event loop, without looking at the servers again."""

@@ -62,7 +62,7 @@ def target_of(source: Any) -> Target:
         settings = _from_url(source)
     elif isinstance(source, redis.asyncio.RedisCluster):
         settings = source.get_connection_kwargs()
-        nodes = tuple((node.host, int(node.port)) for node in source.startup_nodes)
+        nodes = tuple((node.host, int(node.port)) for node in source.nodes_manager.startup_nodes.values())
     elif isinstance(source, redis.asyncio.Redis):
         settings, connection_class = source.connection_pool.connection_kwargs, source.connection_pool.connection_class
         if "connection_pool" in settings or hasattr(source.connection_pool, "sentinel_manager"):

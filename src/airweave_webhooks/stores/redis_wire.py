@@ -253,7 +253,7 @@ class Cluster:
     def connections(self) -> list[Any]:
         """Every connection that may be open."""
         own = [connection for server in self._servers.values() for connection in server.connections()]
-        nodes = [*self._client.get_nodes(), *self._client.startup_nodes]
+        nodes = [*self._client.get_nodes(), *self._client.nodes_manager.startup_nodes.values()]
         return own + [connection for node in nodes for connection in getattr(node, "_connections", ())]
 
 

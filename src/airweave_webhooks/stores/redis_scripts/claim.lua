@@ -48,7 +48,7 @@ local function claim(key, at)
     end
     if state == 'dead' and processed ~= '' then
       -- The sender's resend is the replay: what rejected it gets another try, what was done is not repeated.
-      results, processed = processed, ''
+      results = processed
     end
   else
     redis.call(

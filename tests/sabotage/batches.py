@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from airweave_webhooks.errors import StoreDataError, StoreUnavailable
-from airweave_webhooks.stores import MemoryStore
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from sabotage.plain import PlainStore
 from sabotage.registry import found_by
 
 
 @found_by("test_concurrent_claims_have_one_winner")
-class LooksFirstAndWritesLater(MemoryStore):
+class LooksFirstAndWritesLater(PlainStore):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         seen = [claim.key in self._records for claim in claims]
         await asyncio.sleep(0)
@@ -23,31 +23,31 @@ class LooksFirstAndWritesLater(MemoryStore):
 
 
 @found_by("test_answers_come_in_the_order_of_the_questions")
-class GrantedOnesFirst(MemoryStore):
+class GrantedOnesFirst(PlainStore):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         return sorted(await super().claim(claims), key=lambda answer: answer.verdict != "claimed")
 
 
 @found_by("test_answers_come_in_the_order_of_the_questions")
-class ReadsInItsOwnOrder(MemoryStore):
+class ReadsInItsOwnOrder(PlainStore):
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         return await super().get(sorted(keys))
 
 
 @found_by("test_answers_come_in_the_order_of_the_questions")
-class ReadsWhatIsThere(MemoryStore):
+class ReadsWhatIsThere(PlainStore):
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         return [record for record in await super().get(keys) if record] or [None]
 
 
 @found_by("test_each_of_a_batch_is_recorded_as_itself")
-class OneLeaseForAll(MemoryStore):
+class OneLeaseForAll(PlainStore):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         return await super().claim([claim._replace(lease=claims[0].lease) for claim in claims])
 
 
 @found_by("test_a_batch_that_cannot_be_stored_leaves_nothing")
-class HalfABatch(MemoryStore):
+class HalfABatch(PlainStore):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         answers: list[Claimed] = []
         for claim in claims:
@@ -58,7 +58,7 @@ class HalfABatch(MemoryStore):
 
 
 @found_by("test_a_poisoned_claim_harms_no_neighbour")
-class SomeOtherError(MemoryStore):
+class SomeOtherError(PlainStore):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         if any(claim.facts.event_time and claim.facts.event_time.year == 9999 for claim in claims):
             raise ValueError("year 10000 is out of range")
@@ -66,7 +66,7 @@ class SomeOtherError(MemoryStore):
 
 
 @found_by("test_a_batch_of_nothing")
-class NothingIsAnError(MemoryStore):
+class NothingIsAnError(PlainStore):
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         if not leases:
             raise StoreUnavailable("syntax error at or near ')'")
@@ -74,14 +74,14 @@ class NothingIsAnError(MemoryStore):
 
 
 @found_by("test_leases_of_all_kinds_are_renewed_together")
-class AllOrNoneRenewed(MemoryStore):
+class AllOrNoneRenewed(PlainStore):
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         kept = super().renew(leases, seconds)
         return [all(kept)] * len(kept)
 
 
 @found_by("test_leases_of_all_kinds_are_renewed_together")
-class StopsAtTheFirstLost(MemoryStore):
+class StopsAtTheFirstLost(PlainStore):
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         kept: list[bool] = []
         for lease in leases:
@@ -90,7 +90,7 @@ class StopsAtTheFirstLost(MemoryStore):
 
 
 @found_by("test_a_lease_that_nobody_took_is_still_its_holders")
-class RenewsOnlyInTime(MemoryStore):
+class RenewsOnlyInTime(PlainStore):
     def _renew(self, lease: Lease, until: float) -> bool:
         record = self._find(lease.key)
         in_time = record is not None and (record.lease_until or 0.0) > self._clock()
@@ -98,7 +98,7 @@ class RenewsOnlyInTime(MemoryStore):
 
 
 @found_by("test_a_renewal_counts_from_now")
-class RenewsFromTheEnd(MemoryStore):
+class RenewsFromTheEnd(PlainStore):
     def _renew(self, lease: Lease, until: float) -> bool:
         record = self._find(lease.key)
         left = 0.0 if record is None else (record.lease_until or 0.0) - self._clock()
@@ -106,7 +106,7 @@ class RenewsFromTheEnd(MemoryStore):
 
 
 @found_by("test_a_renewed_lease_lasts")
-class RenewsOnTheEventLoop(MemoryStore):
+class RenewsOnTheEventLoop(PlainStore):
     async def open(self) -> None:
         self.loop = asyncio.get_running_loop()
 
@@ -117,7 +117,7 @@ class RenewsOnTheEventLoop(MemoryStore):
 
 
 @found_by("test_a_lease_that_nobody_took_can_be_settled")
-class SettlesOnlyInTime(MemoryStore):
+class SettlesOnlyInTime(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         record = self._find(wish.lease.key)
         late = record is not None and record.state == "leased" and (record.lease_until or 0.0) <= now
@@ -125,7 +125,7 @@ class SettlesOnlyInTime(MemoryStore):
 
 
 @found_by("test_the_same_fence_of_another_delivery_settles_nothing")
-class ComparesTheFenceOnly(MemoryStore):
+class ComparesTheFenceOnly(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         record = self._find(wish.lease.key)
         token = wish.lease.token if record is None else record.token
@@ -133,7 +133,7 @@ class ComparesTheFenceOnly(MemoryStore):
 
 
 @found_by("test_a_settle_needs_fence_and_token")
-class ComparesTheTokenOnly(MemoryStore):
+class ComparesTheTokenOnly(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         record = self._find(wish.lease.key)
         fence = wish.lease.fence if record is None else record.fence
@@ -141,7 +141,7 @@ class ComparesTheTokenOnly(MemoryStore):
 
 
 @found_by("test_a_stale_settle_is_refused")
-class AcceptsStaleSettles(MemoryStore):
+class AcceptsStaleSettles(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         record = self._find(wish.lease.key)
         if record is None or record.fence <= wish.lease.fence:
@@ -150,14 +150,14 @@ class AcceptsStaleSettles(MemoryStore):
 
 
 @found_by("test_a_repeated_settle_is_the_same_settle")
-class RefusesRepeatedSettles(MemoryStore):
+class RefusesRepeatedSettles(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         record = self._find(wish.lease.key)
         return record is not None and record.state == "leased" and super()._settle(wish, now)
 
 
 @found_by("test_what_was_settled_is_no_longer_the_callers")
-class KeepsTheCallersResults(MemoryStore):
+class KeepsTheCallersResults(PlainStore):
     def _settle(self, wish: Settle, now: float) -> bool:
         stands = super()._settle(wish, now)
         record = self._records.get(wish.lease.key)
@@ -167,12 +167,12 @@ class KeepsTheCallersResults(MemoryStore):
 
 
 @found_by("test_a_record_that_was_read_is_a_copy")
-class GivesItsRecordsAway(MemoryStore):
+class GivesItsRecordsAway(PlainStore):
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         return [self._find(key) for key in keys]
 
 
-class OtherPurge(MemoryStore):
+class OtherPurge(PlainStore):
     """Purges something else, too."""
 
     def also(self, record: Record, old: float) -> bool:
@@ -204,27 +204,27 @@ class PurgesLostOnes(OtherPurge):
 
 
 @found_by("test_a_purge_touches_no_more_than_it_may")
-class PurgesWithoutBound(MemoryStore):
+class PurgesWithoutBound(PlainStore):
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         return await super().purge(done_for=done_for, abandoned_for=abandoned_for, most=10_000)
 
 
 @found_by("test_a_purge_touches_no_more_than_it_may")
-class BoundsEachPartOfThePurge(MemoryStore):
+class BoundsEachPartOfThePurge(PlainStore):
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         done = await super().purge(done_for=done_for, abandoned_for=1e9, most=most)
         return done + await super().purge(done_for=1e9, abandoned_for=abandoned_for, most=most)
 
 
 @found_by("test_what_the_sender_has_given_up_on_is_abandoned")
-class AbandonsInSilence(MemoryStore):
+class AbandonsInSilence(PlainStore):
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         await super().purge(done_for=1e9, abandoned_for=abandoned_for, most=most)
         return await super().purge(done_for=done_for, abandoned_for=1e9, most=most)
 
 
 @found_by("test_a_caller_that_has_gone_harms_nobody")
-class LockedByACallerThatHasGone(MemoryStore):
+class LockedByACallerThatHasGone(PlainStore):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.turn = asyncio.Lock()
@@ -238,7 +238,7 @@ class LockedByACallerThatHasGone(MemoryStore):
 
 
 @found_by("test_opening_twice_needs_closing_twice")
-class ClosedByTheFirst(MemoryStore):
+class ClosedByTheFirst(PlainStore):
     is_open = False
 
     async def open(self) -> None:

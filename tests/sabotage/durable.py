@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from airweave_webhooks.errors import StoreUnavailable
-from airweave_webhooks.stores import MemoryStore
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Key, Lease, Record, Settle
+from sabotage.plain import PlainStore
 from sabotage.registry import found_by
 
 
-class Disk(MemoryStore):
+class Disk(PlainStore):
     """What outlives the stores."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -23,7 +23,7 @@ class Disk(MemoryStore):
         self._records = {key: replace(record, **changes) for key, record in self._records.items()}  # type: ignore[arg-type]
 
 
-class DurableMemory(MemoryStore):
+class DurableMemory(PlainStore):
     """Passes everything on to the disk while it is open."""
 
     durable = True
@@ -94,7 +94,6 @@ class ReadsWhenItOpens(DurableMemory):
     async def close(self) -> None:
         self.at_rest, own = self.shared, self.at_rest
         self.at_rest._records.update(own._records)
-        self.at_rest._done.update(own._done)
         await super().close()
 
 

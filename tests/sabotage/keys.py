@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from airweave_webhooks.stores import MemoryStore
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
+from sabotage.plain import PlainStore
 from sabotage.registry import found_by
 
 
-class OtherKeys(MemoryStore):
+class OtherKeys(PlainStore):
     """Finds records by something else than the key."""
 
     def other(self, key: Key) -> Key:
@@ -57,7 +57,7 @@ other_keys("CutShort", lambda key: key._replace(key=key.key[:255]))
 other_keys("EmptyIsNone", lambda key: Key(*(part or "None" for part in key)))
 
 
-class OtherFacts(MemoryStore):
+class OtherFacts(PlainStore):
     """Stores something else than the facts."""
 
     def other(self, facts: Facts) -> Facts:
@@ -99,7 +99,7 @@ class TimesInMilliseconds(OtherFacts):
 
 
 @found_by("test_the_facts_are_those_of_the_first_claim")
-class FactsOfTheLastClaim(MemoryStore):
+class FactsOfTheLastClaim(PlainStore):
     def _claim(self, claim: Claim, now: float) -> Claimed:
         answer = super()._claim(claim, now)
         record = self._find(claim.key)

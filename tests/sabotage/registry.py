@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from airweave_webhooks.stores import MemoryStore
+from sabotage.plain import PlainStore
 
-Sabotaged = TypeVar("Sabotaged", bound=type[MemoryStore])
+Sabotaged = TypeVar("Sabotaged", bound=type[PlainStore])
 
-SABOTAGED: Final[dict[type[MemoryStore], str]] = {}
+SABOTAGED: Final[dict[type[PlainStore], str]] = {}
 
 
 def found_by(test: str) -> Callable[[Sabotaged], Sabotaged]:

@@ -427,7 +427,7 @@ async def test_old_records_are_purged_while_it_is_open(monkeypatch: pytest.Monke
         ({"retention_days": 15}, "at least 16 days"),
         ({"secrets": []}, "at least one"),
         ({"secrets": "whsec_c2hvcnQ="}, "too weak"),
-        ({"store": "postgres://"}, "no store for postgres"),
+        ({"store": "mysql://"}, "no store for mysql"),
     ],
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> None:

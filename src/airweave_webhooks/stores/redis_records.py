@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from airweave_webhooks.errors import StoreDataError
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Record, Settle
-from airweave_webhooks.stores.sqlite_schema import as_text
+from airweave_webhooks.stores.text import as_text
 
 Value: TypeAlias = str | bytes | int
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from airweave_webhooks.stores import MemoryStore, memory, transitions
+from airweave_webhooks.stores import MemoryStore, transitions
 from airweave_webhooks.stores.base import Store
 from airweave_webhooks.testing.contracts import (
     ClockContract,
@@ -27,7 +27,8 @@ from airweave_webhooks.testing.contracts import (
 from airweave_webhooks.testing.contracts.base import HOUR, Contract
 from airweave_webhooks.testing.contracts.clocks import HostClock
 from conftest import Clock
-from sabotage import SABOTAGED, Disk, DurableMemory
+from sabotage import SABOTAGED, Disk, DurableMemory, plain
+from sabotage.plain import PlainStore
 
 pytestmark = pytest.mark.anyio
 
@@ -180,18 +181,19 @@ PLACES: Final = [(n, place) for n, place in enumerate(places_of_transitions()) i
 async def test_a_right_store_passes() -> None:
     """Or what follows would prove nothing."""
     assert await failures(FOR_ALL, in_memory(MemoryStore)) == set()
+    assert await failures(FOR_ALL, in_memory(PlainStore)) == set()
     assert await failures([*FOR_ALL, *FOR_DURABLE], on_disk(DurableMemory)) == set()
 
 
 @pytest.mark.parametrize("place", [n for n, _ in PLACES], ids=[place for _, place in PLACES])
 async def test_every_step_of_the_specification_is_proven(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is left out of `transitions`, or turned into its opposite, a test notices."""
-    monkeypatch.setattr(memory, "transitions", sabotaged_transitions(place))
-    assert await failures(FOR_ALL, in_memory(MemoryStore), first_only=True)
+    monkeypatch.setattr(plain, "transitions", sabotaged_transitions(place))
+    assert await failures(FOR_ALL, in_memory(PlainStore), first_only=True)
 
 
 @pytest.mark.parametrize("store", SABOTAGED, ids=lambda store: store.__name__)
-async def test_what_stores_get_wrong_is_found(store: type[MemoryStore]) -> None:
+async def test_what_stores_get_wrong_is_found(store: type[PlainStore]) -> None:
     """By the test that is about it."""
     found = (
         await failures(FOR_DURABLE, on_disk(store))

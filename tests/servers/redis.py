@@ -172,10 +172,8 @@ class RedisCluster:
                 time.sleep(0.05)
 
     def _is_ready(self, node: RedisServer) -> bool:
-        with node.client() as client:
-            info = str(client.execute_command("CLUSTER INFO"))
-            slots = client.execute_command("CLUSTER SLOTS")
-        return "ok" in info and len(slots) >= len(self.nodes)
+        is_ok = b"cluster_state:ok" in node.order("CLUSTER", "INFO")
+        return is_ok and len(node.order("CLUSTER", "SLOTS")) >= len(self.nodes)
 
     def move(self, key: str) -> None:
         """Move the slot of a key to the next node, key by key."""

@@ -147,9 +147,9 @@ class ServerBackend(Backend):
         """How many connections the server has."""
         return self.server.connections()
 
-    def through(self, port: int) -> dict[str, str]:
-        """What the application is told instead, to come through a proxy."""
-        return {"STORE": self.url.replace(f":{self.server.port}", f":{port}")}
+    def url_through(self, port: int) -> str:
+        """The server's URL by way of a proxy."""
+        return self.url.replace(f":{self.server.port}", f":{port}")
 
 
 def fresh_namespace() -> str:

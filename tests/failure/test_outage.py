@@ -87,7 +87,7 @@ async def test_the_server_goes_and_comes_back(site: Site, backend: ServerBackend
 async def test_connections_are_cut_in_the_midst_of_commits(site: Site, backend: ServerBackend, moment: Any) -> None:
     """Whether a commit was done or not when its answer is lost: asking again finds out, and nothing happens twice."""
     async with proxied(backend.server.port) as proxy, asyncio.timeout(100):
-        app = await site.serve(lease=LEASE, **backend.through(proxy.port))
+        app = await site.serve(lease=LEASE, store=backend.url_through(proxy.port))
         sender = site.sender(app, schedule=[5.0] * 2000, time_scale=0.04)
         async with sender:
             async with asyncio.TaskGroup() as group:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from airweave_webhooks.stores import MemoryStore, SQLiteStore
-from airweave_webhooks.testing.contracts import DurableStoreContract, SharedStoreContract, StoreContract
+from airweave_webhooks.testing.contracts import DurableStoreContract, SharedStoreContract, StoreContract, a_claim
+from conftest import Clock
 
 
 class TestMemoryStore(StoreContract):
@@ -14,6 +15,15 @@ class TestMemoryStore(StoreContract):
 
     def make_store(self) -> MemoryStore:
         return MemoryStore()
+
+    async def test_done_for_more_than(self, clock: Clock) -> None:
+        """Exactly as long is not more: the other stores say so, too."""
+        store = MemoryStore(clock=clock)
+        await self.settled(store, a_claim())
+        clock.advance(10)
+        assert await store.purge(done_for=10, abandoned_for=10, most=1) == 0
+        clock.advance(0.001)
+        assert await store.purge(done_for=10, abandoned_for=10, most=1) == 1
 
 
 class TestSQLiteStore(DurableStoreContract):

@@ -1,6 +1,7 @@
 """The database servers that contenders use: one of each for a whole run, on the core that sends the load."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,18 +21,15 @@ def databases(contenders: Sequence[str], scratch: Path, cores: Cores) -> Iterato
         if {"postgres", "handwritten-asyncpg"} & set(contenders):
             from servers.postgres import PostgresServer  # noqa: PLC0415 - not all contenders need it
 
-            folder = scratch / "postgres"
-            folder.mkdir()
-            postgres = PostgresServer(folder)
+            # Not in the scratch folder: as root the server runs as somebody who may not enter that.
+            postgres = PostgresServer(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-postgres-"))))
             postgres.start()
             stack.callback(postgres.stop)
             urls["BENCH_POSTGRES"] = postgres.url
         if {"redis", "handwritten-redis"} & set(contenders):
             from servers.redis import RedisServer  # noqa: PLC0415 - likewise
 
-            folder = scratch / "redis"
-            folder.mkdir()
-            redis = RedisServer(folder)
+            redis = RedisServer(scratch / "redis", appendonly="yes")
             redis.start()
             stack.callback(redis.stop)
             urls["BENCH_REDIS"] = redis.url

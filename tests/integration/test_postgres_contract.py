@@ -11,10 +11,10 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from airweave_webhooks import PostgresStore
-from airweave_webhooks.testing.contracts import DurableStoreContract
+from airweave_webhooks.testing.contracts import SharedStoreContract
 
 
-class TestPostgresStore(DurableStoreContract):
+class TestPostgresStore(SharedStoreContract):
     """`postgresql://…`."""
 
     @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@
 import pytest
 
 from airweave_webhooks import RedisStore
-from airweave_webhooks.testing.contracts import DurableStoreContract
+from airweave_webhooks.testing.contracts import SharedStoreContract
 
 
-class TestRedisStore(DurableStoreContract):
+class TestRedisStore(SharedStoreContract):
     """One server."""
 
     @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ class TestRedisStore(DurableStoreContract):
         return RedisStore(self.url, prefix=self.prefix)
 
 
-class TestRedisCluster(DurableStoreContract):
+class TestRedisCluster(SharedStoreContract):
     """Three nodes."""
 
     @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ from standardwebhooks import Webhook
 
 from airweave_webhooks.testing.payloads import payload
 
+pytest_plugins = ["servers.postgres"]
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVy"
 

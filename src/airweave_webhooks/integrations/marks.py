@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator, Hashable, Iterator
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import ConfigurationError, Contended, Retry, UnknownCommit
@@ -145,8 +145,7 @@ def _readable(text: str) -> str:
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        for part in group.exceptions:
+        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _leaves(part)
     else:
         yield error

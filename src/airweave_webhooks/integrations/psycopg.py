@@ -110,7 +110,7 @@ def _prepare(answer: Answer, connection: Connection[Any] | AsyncConnection[Any],
             "once() on a connection with autocommit=True would commit the mark before the handler's writes: call it"
             " inside `with connection.transaction():`"
         )
-    answer.where = (info.host, info.port, info.dbname, table)
+    answer.where = (info.host, info.port, info.dbname, table.as_string(connection))
 
 
 def _cause_of(error: BaseException) -> Cause | None:

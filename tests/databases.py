@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,12 +22,14 @@ EFFECTS = "CREATE TABLE effects (id VARCHAR(300) NOT NULL, what VARCHAR(100) NOT
 
 
 class Transaction:
-    """One transaction; a sync driver's calls run in threads."""
+    """One transaction; a sync driver's calls run in a thread of its own."""
 
     def __init__(self, once: Callable[..., Any], subject: Any) -> None:
         self.subject = subject
         self._once = once
-        self._is_async = isinstance(subject, AsyncSession | psycopg.AsyncConnection)
+        is_async = isinstance(subject, AsyncSession | psycopg.AsyncConnection)
+        # Of its own: in a shared pool those that wait for a mark would keep out the one that is to commit it.
+        self._thread = None if is_async else ThreadPoolExecutor(1)
 
     async def once(self, delivery: Delivery, **settings: Any) -> bool:
         """Ask for the mark."""
@@ -48,11 +51,13 @@ class Transaction:
     async def close(self) -> None:
         """Give the connection back."""
         await self._call(self.subject.close)
+        if self._thread is not None:
+            self._thread.shutdown()
 
     async def _call(self, call: Callable[[], Any]) -> Any:
-        if self._is_async:
+        if self._thread is None:
             return await call()
-        return await asyncio.to_thread(call)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 class Database:

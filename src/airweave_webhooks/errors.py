@@ -20,6 +20,8 @@ WebhookError
 ├── StoreDataError         500    the store cannot hold this one record; its neighbours are fine
 └── HandlerVerdict                raised by handlers, to say more than success
     ├── Retry              503
+    │   ├── Contended      409    somebody else holds what the handler needs: raised for you by `once()`
+    │   └── UnknownCommit  503    the connection was lost, perhaps during the commit: likewise
     └── Reject             200
 """
 
@@ -164,6 +166,25 @@ class Retry(HandlerVerdict):
             raise ValueError(f"Retry(after=…) takes a positive number of seconds, not {after!r}")
         super().__init__(reason or f"retry after {after:g} s")
         self.after = after
+
+
+class Contended(Retry):
+    """A handler's transaction met another one: a lock that took too long, a deadlock, a serialisation failure.
+
+    Nothing of it is committed. `once()` makes this of what the database driver raised.
+    """
+
+    status = 409
+    outcome = "in_progress"
+
+
+class UnknownCommit(Retry):
+    """The connection to the database was lost before a commit was confirmed: it is done, or it is not.
+
+    The next attempt finds out, by the mark. `once()` makes this of what the database driver raised.
+    """
+
+    outcome = "unknown_commit"
 
 
 class Reject(HandlerVerdict):

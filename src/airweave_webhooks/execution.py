@@ -67,6 +67,7 @@ async def run_handlers(
         if handler.id in earlier:
             continue
         delivery.handler = handler.id
+        delivery.explain = None  # the one before may have set it
         started = time.perf_counter() if finished else 0.0
         error: BaseException | None = None
         try:
@@ -79,7 +80,7 @@ async def run_handlers(
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as raised:  # noqa: BLE001 - also SystemExit: a handler must not end the server
-            error = delivery.explain(raised) if delivery.explain else raised
+            error = _explained(delivery, raised)
         if error is None:
             results[handler.id] = "processed"
         else:
@@ -89,6 +90,10 @@ async def run_handlers(
         if finished:
             finished(handler, time.perf_counter() - started, error)
     return outcome_of(results, errors)
+
+
+def _explained(delivery: Delivery, raised: BaseException) -> BaseException:
+    return delivery.explain(raised) if delivery.explain else raised
 
 
 def _line(error: BaseException) -> str:

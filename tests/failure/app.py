@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import psycopg
 import uvicorn
 
 from airweave_webhooks import Delivery, Inline, Receiver
+from airweave_webhooks.integrations.psycopg import once
 from failure.backends import make_store
 from failure.ledger import Ledger
 
@@ -26,6 +28,7 @@ _ledger = Ledger(Path(os.environ["LEDGER"]))
 
 receiver = Receiver(
     store=make_store(os.environ["STORE"], os.environ["NAMESPACE"]),
+    tolerance=10_000 if "CLOCK" in os.environ else 300,
     mode=Inline(answer_within=_set["ANSWER_WITHIN"], lease=_set["LEASE"], shutdown_grace=_set["SHUTDOWN_GRACE"]),
 )
 
@@ -54,6 +57,20 @@ def threaded(delivery: Delivery) -> None:
 async def blocking(delivery: Delivery) -> None:
     """Stop the whole event loop meanwhile."""
     threaded(delivery)
+
+
+@receiver.on("sync.completed", source_type="counted")
+async def counted(delivery: Delivery) -> None:
+    """Count itself in a database, exactly once."""
+    table = os.environ["EFFECTS_TABLE"]
+    _ledger.write("start", delivery.id)
+    async with await psycopg.AsyncConnection.connect(os.environ["EFFECTS"]) as connection:
+        if await once(delivery, connection):
+            await connection.execute(f"INSERT INTO {table} VALUES (%s)", [delivery.id])
+        await asyncio.sleep(_work)
+    _ledger.write("effect", delivery.id)
+    await asyncio.sleep(_work)
+    _ledger.write("done", delivery.id)
 
 
 @receiver.on("sync.completed", source_type="gated")

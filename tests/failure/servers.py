@@ -64,7 +64,7 @@ class Server:
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "failure.app"],
+                [sys.executable, "-m", "failure.skewed" if "CLOCK" in environment else "failure.app"],
                 env={**ENVIRONMENT, **environment, "PORT": str(port.number)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

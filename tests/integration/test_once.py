@@ -59,7 +59,11 @@ async def test_once_is_true_once(database: Database) -> None:
     assert database.rows() == [("msg_1", "effect")]
     ((receiver, tenant, key, handler, name, generation, age),) = database.rows(
         "SELECT receiver, tenant, key, handler, name, generation,"
-        + (" now() - marked_at < interval '1 minute'" if database.is_postgres else " marked_at > datetime('now','-60 seconds')")
+        + (
+            " now() - marked_at < interval '1 minute'"
+            if database.is_postgres
+            else " marked_at > datetime('now','-60 seconds')"
+        )
         + " FROM airweave_webhook_once"
     )
     assert (receiver, tenant, key, handler, name, generation, bool(age)) == ("default", "", "msg_1", "count", "", 0, 1)
@@ -365,12 +369,11 @@ async def test_contention_inside_of_a_task_group(database: Database) -> None:
         async with database.transaction(setting) as transaction:
             assert await transaction.once(delivery)
 
-    async with receiver:
-        async with database.transaction() as transaction:
-            assert await transaction.once(a_delivery())
-            assert (await send(receiver)).outcome == "in_progress"
-            fails = True
-            assert (await send(receiver)).outcome == "failed"
+    async with receiver, database.transaction() as transaction:
+        assert await transaction.once(a_delivery())
+        assert (await send(receiver)).outcome == "in_progress"
+        fails = True
+        assert (await send(receiver)).outcome == "failed"
 
 
 async def test_what_one_handler_meets_is_not_explained_to_the_next(database: Database) -> None:

@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.testing import Sender
 from airweave_webhooks.testing.payloads import LEGACY, payload, payload_names
 from conftest import SECRET
+from servers.postgres import PASSWORD, PostgresServer
+from servers.redis import RedisServer
 
 pytestmark = pytest.mark.anyio
 
@@ -25,14 +28,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class App:
     """An example that is served; `output` is what it printed once it was ended."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, **environment: str) -> None:
         self.folder = folder
         # uvicorn logs to standard error, handlers print to standard output.
         with (folder / "log").open("wb") as log, (folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"],
                 cwd=folder,
-                env={**os.environ, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **environment, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=log,
             )
@@ -58,6 +61,23 @@ class App:
 @pytest.fixture
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     app = App(request.param, tmp_path)
+    yield app
+    app.end()
+
+
+@pytest.fixture
+def postgres_app(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[App]:
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE example")
+    url = postgres_server.url_of("postgres", PASSWORD, "example")
+    app = App("postgres_app", tmp_path, DATABASE_URL=url)
+    yield app
+    app.end()
+
+
+@pytest.fixture
+def redis_app(redis_server: RedisServer, tmp_path: Path) -> Iterator[App]:
+    app = App("redis_app", tmp_path, REDIS_URL=redis_server.url)
     yield app
     app.end()
 
@@ -145,3 +165,29 @@ async def test_starlette(app: App, sender: Sender) -> None:
         "source_connection.deleted: engineering-context-k4x9q",
         "an event that this version does not know: sync.paused",
     ]
+
+
+async def test_postgres(postgres_app: App, postgres_server: PostgresServer) -> None:
+    """A duplicate, at once or later, adds nothing."""
+    url = postgres_server.url_of("postgres", PASSWORD, "example")
+    async with Sender(postgres_app.url, secrets=SECRET) as sender:
+        assert await send_every_type(sender) == {"sync.completed", LEGACY}
+        message = sender.message({**json.loads(payload("sync.completed")), "entities_inserted": 5})
+        await sender.concurrent(message, 10)
+        assert (await sender.resend(message.id)).outcome == "duplicate"
+    with psycopg.connect(url) as connection:
+        ((name, total),) = connection.execute("SELECT name, total FROM sums").fetchall()
+    samples = [json.loads(payload(kind)) for kind in ("sync.completed", LEGACY)]
+    assert (name, total) == ("engineering-context-k4x9q", 5 + sum(body.get("entities_inserted", 0) for body in samples))
+
+
+async def test_redis(redis_app: App, redis_server: RedisServer) -> None:
+    """Every event type is answered, duplicates have no effect."""
+    with redis_server.client() as client:
+        client.set("answers:engineering-context-k4x9q", "stale")
+        async with Sender(redis_app.url, secrets=SECRET) as sender:
+            collections = {name for name in EVENT_TYPES if name.startswith("collection.")}
+            assert await send_every_type(sender) == {"sync.completed", LEGACY, *collections}
+            assert {(await sender.resend(name)).outcome for name in sender._sent} <= {"duplicate"}
+        assert client.get("answers:engineering-context-k4x9q") is None
+        assert all(client.scard(f"changes:{name}") == 1 for name in collections)

@@ -1,10 +1,7 @@
 """One effect per delivery, whatever crashes: AIRWEAVE_WEBHOOK_SECRET=whsec_… uvicorn sqlalchemy_once:app."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from starlette.applications import Starlette
 
 from airweave_webhooks import Delivery, Receiver, SyncCompleted
@@ -22,28 +19,20 @@ class Collection(Base):
 
 
 once_table(Base.metadata)
-engine = create_async_engine("sqlite+aiosqlite:///collections.db")
-sessions = async_sessionmaker(engine)
+engine = create_engine("sqlite:///collections.db")
+Base.metadata.create_all(engine)
+sessions = sessionmaker(engine)
 receiver = Receiver(store="sqlite:///airweave.db")
 
 
 @receiver.on("sync.completed")
-async def count(event: SyncCompleted, delivery: Delivery) -> None:
-    async with sessions() as session, session.begin():
-        if await once(delivery, session):  # in the same transaction as the count
-            collection = await session.get(Collection, event.collection_readable_id)
-            collection = collection or Collection(name=event.collection_readable_id, syncs=0)
+def count(event: SyncCompleted, delivery: Delivery) -> None:
+    with sessions() as session, session.begin():
+        if once(delivery, session):  # in the same transaction as the count
+            name = event.collection_readable_id
+            collection = session.get(Collection, name) or Collection(name=name, syncs=0)
             collection.syncs += 1
             session.add(collection)
 
 
-@asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    async with receiver:
-        yield
-    await engine.dispose()
-
-
-app = Starlette(lifespan=lifespan, routes=[receiver.route("/webhooks/airweave")])
+app = Starlette(lifespan=receiver.lifespan, routes=[receiver.route("/webhooks/airweave")])

@@ -7,7 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine
 
+from airweave_webhooks import MemoryStore
 from airweave_webhooks.testing.payloads import payload
 from conftest import SECRET, sign
 from databases import in_schema
@@ -25,7 +27,9 @@ def test_the_code_on_a_page_runs(
     if "DATABASE_URL" in text:
         url = in_schema(request.getfixturevalue("postgres_url"), request.getfixturevalue("schema"))
         monkeypatch.setenv("DATABASE_URL", url)
-    run(text, page.name, tmp_path, monkeypatch)
+    for value in run(text, page.name, tmp_path, monkeypatch).values():
+        if isinstance(value, Engine):
+            value.dispose()
 
 
 def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -46,6 +50,7 @@ async def test_the_handlers_of_exactly_once_work(
     names = run((ROOT / "docs" / "exactly-once.md").read_text(), "exactly-once.md", tmp_path, monkeypatch)
     body = payload("sync.completed")
     for _ in range(2):
+        names["receiver"].store = MemoryStore()
         async with names["receiver"] as receiver:
             assert (await receiver.handle(sign(body), body)).outcome == "processed"
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from psycopg.rows import class_row
 from psycopg.sql import Identifier
-from sqlalchemy import Engine, MetaData, create_engine, event, text
+from sqlalchemy import Engine, MetaData, create_engine, delete, event, select, text, update
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
@@ -313,3 +314,16 @@ async def test_plain_functions(engine: Engine) -> None:
         async with receiver:
             assert (await receiver.handle(sign(BODY), BODY)).outcome == "processed"
     assert answers == [True, False]
+
+
+def test_old_marks_are_removed_by_their_time(engine: Engine) -> None:
+    """The query of the documentation takes what is old, and only that."""
+    table = once_table(MetaData())
+    with Session(engine) as session, session.begin():
+        assert once(a_delivery("old"), session)
+        assert once(a_delivery("new"), session)
+        old = datetime.now(UTC) - timedelta(days=90, minutes=1)
+        session.execute(update(table).where(table.c.key == "old").values(marked_at=old))
+    with engine.begin() as connection:
+        connection.execute(delete(table).where(table.c.marked_at < datetime.now(UTC) - timedelta(days=90)))
+        assert connection.execute(select(table.c.key)).scalars().all() == ["new"]

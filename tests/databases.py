@@ -42,7 +42,9 @@ class Transaction:
 
     async def once(self, delivery: Delivery, **settings: Any) -> bool:
         """Ask for the mark."""
-        return await self._call(lambda: self._once(delivery, self.subject, **settings))
+        first = await self._call(lambda: self._once(delivery, self.subject, **settings))
+        assert isinstance(first, bool)
+        return first
 
     async def execute(self, statement: str) -> None:
         """Run a statement of the user's."""

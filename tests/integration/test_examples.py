@@ -157,7 +157,8 @@ async def test_sqlalchemy_once(app: App, sender: Sender) -> None:
         assert (await sender.attempt(message)).outcome == "processed"
     for outcome in ("duplicate", "processed", "duplicate"):
         assert (await sender.resend(messages[0].id)).outcome == outcome
-        with contextlib.closing(sqlite3.connect(app.folder / "airweave.db")) as records, records:
-            assert records.execute("DELETE FROM deliveries" if outcome == "duplicate" else "SELECT 1")
+        if outcome == "duplicate":
+            with contextlib.closing(sqlite3.connect(app.folder / "airweave.db")) as records, records:
+                records.execute("DELETE FROM deliveries")
     with contextlib.closing(sqlite3.connect(app.folder / "collections.db")) as database:
         assert database.execute("SELECT * FROM collections").fetchall() == [("engineering-context-k4x9q", 3)]

@@ -14,7 +14,13 @@ from psycopg.rows import class_row
 from psycopg.sql import Identifier
 from sqlalchemy import Engine, MetaData, create_engine, delete, event, select, text, update
 from sqlalchemy.dialects import mysql
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
@@ -117,7 +123,7 @@ async def test_async_connections_and_scoped_sessions(engine: Engine) -> None:
     connection: AsyncConnection
     async with asynchronous.begin() as connection:
         assert await once(a_delivery(), connection)
-    sessions = async_scoped_session(lambda: AsyncSession(asynchronous), scopefunc=asyncio.current_task)
+    sessions = async_scoped_session(async_sessionmaker(asynchronous), scopefunc=asyncio.current_task)
     assert not await once(a_delivery(), sessions)
     assert await once(a_delivery("msg_2"), sessions)
     await sessions.remove()

@@ -1,6 +1,7 @@
 """What the errors of databases mean to the sender, and what a mark consists of."""
 
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -139,20 +140,24 @@ async def test_the_answers(kind: type[Retry], status: int, outcome: str) -> None
     async def first() -> None:
         raise kind(after=4.2)
 
-    reply = (await run_handlers(router.table.handlers, a_delivery(), {}, Any, None)).reply
+    reply = (await run_handlers(router.table.handlers, a_delivery(), {}, no_threads, None)).reply
     assert (reply.status, reply.outcome, reply.retry_after) == (status, outcome, 5)
 
     @router.on("sync.completed", id="2")
     async def second() -> None:
         raise Retry(after=9)
 
-    reply = (await run_handlers(router.table.handlers, a_delivery(), {}, Any, None)).reply
+    reply = (await run_handlers(router.table.handlers, a_delivery(), {}, no_threads, None)).reply
     assert (reply.status, reply.outcome, reply.retry_after) == (503, "retry", 9)
 
 
 def a_delivery(**changed: Any) -> Delivery:
     fields: dict[str, Any] = {"tenant": None, "receiver": "default", "key": "msg_1", "handler": "count", **changed}
     return Delivery(id="msg_1", sent_at=1_800_000_000, _raw_headers=[], body=BODY, event=parse(BODY), **fields)
+
+
+async def no_threads(_: Callable[[], Any]) -> None:
+    """All handlers here are async."""
 
 
 def the_mark(name: str = "", **changed: Any) -> str:
@@ -192,7 +197,7 @@ async def test_explanations_end_with_their_handler() -> None:
         seen.append(delivery.explain)
         raise DEADLOCK
 
-    outcome = await run_handlers(router.table.handlers, a_delivery(), {}, Any, None)
+    outcome = await run_handlers(router.table.handlers, a_delivery(), {}, no_threads, None)
     assert seen == [None]
     assert outcome.failures == [DEADLOCK]
     assert (outcome.error or "").startswith("Contended: DeadlockDetected")

@@ -15,10 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from airweave_webhooks import Delivery
+from airweave_webhooks.events import parse
 from airweave_webhooks.integrations import psycopg as with_psycopg
 from airweave_webhooks.integrations import sqlalchemy as with_sqlalchemy
+from airweave_webhooks.testing.payloads import payload
 
 EFFECTS = "CREATE TABLE effects (id VARCHAR(300) NOT NULL, what VARCHAR(100) NOT NULL)"
+BODY = payload("sync.completed")
+
+
+def a_delivery(key: str = "msg_1", **changed: Any) -> Delivery:
+    """As a handler gets it."""
+    fields: dict[str, Any] = {"tenant": None, "receiver": "default", "handler": "count", "generation": 0, **changed}
+    return Delivery(id=key, sent_at=1_800_000_000, _raw_headers=[], body=BODY, event=parse(BODY), key=key, **fields)
 
 
 class Transaction:
@@ -33,7 +42,9 @@ class Transaction:
 
     async def once(self, delivery: Delivery, **settings: Any) -> bool:
         """Ask for the mark."""
-        return await self._call(lambda: self._once(delivery, self.subject, **settings))
+        first = await self._call(lambda: self._once(delivery, self.subject, **settings))
+        assert isinstance(first, bool)
+        return first
 
     async def execute(self, statement: str) -> None:
         """Run a statement of the user's."""

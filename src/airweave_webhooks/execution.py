@@ -40,7 +40,7 @@ def outcome_of(results: Mapping[str, str], errors: Sequence[BaseException]) -> O
     if failures:
         return Outcome("pending", "failed", results, FAILED, failures, text, after)
     if retries:
-        kind = retries[0] if len({error.status for error in retries}) == 1 else Retry
+        kind = retries[0] if len({(error.status, error.outcome) for error in retries}) == 1 else Retry
         return Outcome("pending", "retry", results, Reply(kind.status, kind.outcome, math.ceil(after)), (), text, after)
     return Outcome("dead", "rejected", results, REJECTED, (), text)
 

@@ -1,25 +1,67 @@
 """What the README and the docs show runs as it stands."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import Engine
 
-from conftest import SECRET
+from airweave_webhooks import MemoryStore
+from airweave_webhooks.testing.payloads import payload
+from conftest import SECRET, sign
+from databases import in_schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_on_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_on_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """The blocks of one page, in order, are one program."""
+    text = page.read_text()
+    if "DATABASE_URL" in text:
+        url = in_schema(request.getfixturevalue("postgres_url"), request.getfixturevalue("schema"))
+        monkeypatch.setenv("DATABASE_URL", url)
+    for value in run(text, page.name, tmp_path, monkeypatch).values():
+        if isinstance(value, Engine):
+            value.dispose()
+
+
+def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("AIRWEAVE_WEBHOOK_SECRET", SECRET)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     names: dict[str, Any] = {"__name__": "page"}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(compile(block, page.name, "exec"), names)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, name, "exec"), names)
+    return names
+
+
+@pytest.mark.anyio
+async def test_the_handlers_of_exactly_once_work(
+    postgres_url: str, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every handler on the page has its effect once, also when the receiver has forgotten the delivery."""
+    monkeypatch.setenv("DATABASE_URL", in_schema(postgres_url, schema))
+    names = run((ROOT / "docs" / "exactly-once.md").read_text(), "exactly-once.md", tmp_path, monkeypatch)
+    body = payload("sync.completed")
+    for _ in range(2):
+        names["receiver"].store = MemoryStore()
+        async with names["receiver"] as receiver:
+            assert (await receiver.handle(sign(body), body)).outcome == "processed"
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT how FROM syncs ORDER BY how").fetchall() == [
+            ("async",),
+            ("psycopg",),
+            ("sync",),
+        ]
+        assert connection.execute("SELECT count(*) FROM airweave_webhook_once").fetchall() == [(3,)]
+    await names["async_engine"].dispose()
+    names["engine"].dispose()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,8 +1,10 @@
 """The examples as a user runs them: uvicorn in a process of its own, and a sender over a real socket."""
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -191,3 +193,18 @@ async def test_redis(redis_app: App, redis_server: RedisServer) -> None:
             assert {(await sender.resend(name)).outcome for name in sender._sent} <= {"duplicate"}
         assert client.get("answers:engineering-context-k4x9q") is None
         assert all(client.scard(f"changes:{name}") == 1 for name in collections)
+
+
+@pytest.mark.parametrize("app", ["sqlalchemy_once"], indirect=True)
+async def test_sqlalchemy_once(app: App, sender: Sender) -> None:
+    """Each delivery counts once: also when the receiver's record is lost, as if a crash had come before it."""
+    messages = [sender.message(payload("sync.completed")) for _ in range(3)]
+    for message in messages:
+        assert (await sender.attempt(message)).outcome == "processed"
+    for outcome in ("duplicate", "processed", "duplicate"):
+        assert (await sender.resend(messages[0].id)).outcome == outcome
+        if outcome == "duplicate":
+            with contextlib.closing(sqlite3.connect(app.folder / "airweave.db")) as records, records:
+                records.execute("DELETE FROM deliveries")
+    with contextlib.closing(sqlite3.connect(app.folder / "collections.db")) as database:
+        assert database.execute("SELECT * FROM collections").fetchall() == [("engineering-context-k4x9q", 3)]

@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from airweave_webhooks import ConfigurationError, Delivery, Receiver, Reply
-from airweave_webhooks.events import parse
-from airweave_webhooks.testing.payloads import payload
+from airweave_webhooks import ConfigurationError, Delivery, Receiver, Reply, natural_key
 from conftest import SECRET, sign
-from databases import Database, in_schema, sqlite_url
+from databases import BODY, Database, a_delivery, in_schema, sqlite_url
 
 pytestmark = pytest.mark.anyio
 
 ON_POSTGRES = ["psycopg", "psycopg async", "sqlalchemy psycopg", "sqlalchemy psycopg async"]
 ON_SQLITE = ["sqlalchemy sqlite3", "sqlalchemy aiosqlite"]
-BODY = payload("sync.completed")
 LONG_ENOUGH_TO_WAIT = 0.3
 """Seconds."""
 
@@ -36,11 +33,6 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 on_postgres = pytest.mark.parametrize("database", ON_POSTGRES, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ON_SQLITE, indirect=True)
-
-
-def a_delivery(key: str = "msg_1", **changed: Any) -> Delivery:
-    fields: dict[str, Any] = {"tenant": None, "receiver": "default", "handler": "count", "generation": 0, **changed}
-    return Delivery(id=key, sent_at=1_800_000_000, _raw_headers=[], body=BODY, event=parse(BODY), key=key, **fields)
 
 
 async def attempt(database: Database, *settings: str, **changed: Any) -> bool:
@@ -248,8 +240,6 @@ async def test_two_handlers_have_a_mark_each(database: Database) -> None:
 
 async def test_one_logical_event_under_two_message_ids(database: Database) -> None:
     """With `key=natural_key` the store and `once()` both see one delivery."""
-    from airweave_webhooks import natural_key
-
     async with a_receiver(database, key=natural_key) as receiver:
         assert (await send(receiver, "msg_1")).outcome == "processed"
         assert (await send(receiver, "msg_2")).outcome == "duplicate"
@@ -261,9 +251,7 @@ async def test_one_logical_event_under_two_message_ids(database: Database) -> No
     assert len(database.rows()) == 2
 
 
-@pytest.mark.parametrize(
-    "database", ["psycopg", "psycopg async", "sqlalchemy psycopg", "sqlalchemy psycopg async"], indirect=True
-)
+@on_postgres
 @pytest.mark.parametrize("setting", ["SET LOCAL lock_timeout = '50ms'", "SET LOCAL statement_timeout = '50ms'"])
 async def test_a_wait_that_is_too_long_on_postgres(database: Database, setting: str) -> None:
     """The sender is asked to come again; nothing is done twice, and nothing is lost."""

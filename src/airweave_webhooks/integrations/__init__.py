@@ -1,1 +1,1 @@
-"""Mounting a receiver in other frameworks. Each module needs its framework, and is imported by name."""
+"""What a receiver does with other packages. Each module needs its own, and is imported by name."""

@@ -350,7 +350,8 @@ def test_what_is_not_installed(module: str, without: str, words: str) -> None:
     program = (
         f"import sys; sys.modules[{without!r}] = None; import airweave_webhooks.integrations.{module} as this;"
         "from sqlalchemy import create_engine; from sqlalchemy.orm import Session;"
-        "from airweave_webhooks import Delivery; delivery = Delivery('m', 1, None, [], b'', None, 'r', 'm', handler='h');"
+        "from airweave_webhooks import Delivery;"
+        "delivery = Delivery('m', 1, None, [], b'', None, 'r', 'm', handler='h');"
         "session = Session(create_engine('sqlite://')); this.ONCE.create(session.connection());"
         "assert this.once(delivery, session); session.close(); session.bind.dispose()"
     )

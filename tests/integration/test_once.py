@@ -344,8 +344,11 @@ async def test_contention_inside_of_a_task_group(database: Database) -> None:
     fails = False
 
     async def fail() -> None:
-        if fails:
-            raise ZeroDivisionError
+        try:
+            await asyncio.sleep(30)
+        finally:  # cancelled, because the other one has met contention
+            if fails:
+                raise ZeroDivisionError
 
     @receiver.on("sync.completed", id="count")
     async def grouped(delivery: Delivery) -> None:

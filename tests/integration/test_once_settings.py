@@ -1,6 +1,8 @@
 """`once()` and how a connection can be set up: what commits by itself is refused."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -333,3 +335,26 @@ def test_old_marks_are_removed_by_their_time(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(delete(table).where(table.c.marked_at < datetime.now(UTC) - timedelta(days=90)))
         assert connection.execute(select(table.c.key)).scalars().all() == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("module", "without", "words"),
+    [
+        ("sqlalchemy", "sqlalchemy", "needs SQLAlchemy: pip install 'airweave-webhooks[sqlalchemy]'"),
+        ("psycopg", "psycopg", "needs psycopg 3: pip install 'airweave-webhooks[postgres]'"),
+        ("sqlalchemy", "greenlet", ""),
+    ],
+)
+def test_what_is_not_installed(module: str, without: str, words: str) -> None:
+    """The error names the extra; without greenlet, sync sessions work."""
+    program = (
+        f"import sys; sys.modules[{without!r}] = None; import airweave_webhooks.integrations.{module} as this;"
+        "from sqlalchemy import create_engine; from sqlalchemy.orm import Session;"
+        "from airweave_webhooks import Delivery;"
+        "delivery = Delivery('m', 1, None, [], b'', None, 'r', 'm', handler='h');"
+        "session = Session(create_engine('sqlite://')); this.ONCE.create(session.connection());"
+        "assert this.once(delivery, session); session.close(); session.bind.dispose()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert words in done.stderr
+    assert bool(done.stderr) is bool(words)

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Annotated, Any, assert_type
 from uuid import UUID
 
+import psycopg
+from sqlalchemy import MetaData, create_engine, orm
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -37,6 +40,8 @@ from airweave_webhooks import (
     UnknownEvent,
     natural_key,
 )
+from airweave_webhooks.integrations.psycopg import once as once_with_psycopg
+from airweave_webhooks.integrations.sqlalchemy import once, once_table
 from airweave_webhooks.stores import Store
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Record, Settle
 
@@ -335,3 +340,16 @@ class TenantReceiver(Receiver):
 
 
 function: Callable[[SyncCompleted], Awaitable[int]] = refresh
+
+
+async def exactly_once(delivery: Delivery, session: AsyncSession, connection: psycopg.AsyncConnection) -> None:
+    """Awaits on async sessions and connections, and does not on others."""
+    assert_type(await once(delivery, session), bool)
+    assert_type(await once_with_psycopg(delivery, connection, name="audit"), bool)
+
+
+def exactly_once_in_a_thread(delivery: Delivery, session: orm.Session, connection: psycopg.Connection) -> None:
+    """Also connections and scoped sessions of SQLAlchemy."""
+    assert_type(once(delivery, session, table=once_table(MetaData(), schema="app")), bool)
+    assert_type(once(delivery, orm.scoped_session(orm.sessionmaker(create_engine("sqlite://")))), bool)
+    assert_type(once_with_psycopg(delivery, connection), bool)

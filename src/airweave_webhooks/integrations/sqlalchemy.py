@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import ConfigurationError
@@ -13,13 +13,16 @@ try:
     from sqlalchemy import Column, Connection, DateTime, Integer, MetaData, String, Table, Text, func
     from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.exc import DBAPIError, OperationalError
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
     from sqlalchemy.orm import Session, scoped_session
 except ModuleNotFoundError:
     raise ConfigurationError("this needs SQLAlchemy: pip install 'airweave-webhooks[sqlalchemy]'") from None
 
+if TYPE_CHECKING:
+    # Importing it takes greenlet, which only those who use it have.
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
 SyncSession: TypeAlias = Session | scoped_session[Any] | Connection
-AnyAsyncSession: TypeAlias = AsyncSession | async_scoped_session[Any] | AsyncConnection
+AnyAsyncSession: TypeAlias = "AsyncSession | async_scoped_session[Any] | AsyncConnection"
 
 _INSERTS: Final[dict[str, Callable[[Table], postgresql.Insert | sqlite.Insert]]] = {
     "postgresql": postgresql.insert,
@@ -67,7 +70,7 @@ def once(delivery: Delivery, session: SyncSession, *, name: str = "", table: Tab
 
 
 def once(
-    delivery: Delivery, session: SyncSession | AnyAsyncSession, *, name: str = "", table: Table = ONCE
+    delivery: Delivery, session: "SyncSession | AnyAsyncSession", *, name: str = "", table: Table = ONCE
 ) -> bool | Coroutine[Any, Any, bool]:
     """Mark this delivery as done by the running handler, in the session's transaction.
 
@@ -91,11 +94,15 @@ def once(
         Contended: a statement time-out while it waited. It may leave the handler, as may all of SQLAlchemy's
             errors: those that mean "come again" are answered so.
     """
-    one: Session | Connection | AsyncSession | AsyncConnection
-    one = session() if isinstance(session, scoped_session | async_scoped_session) else session
-    if isinstance(one, AsyncSession | AsyncConnection):
-        return one.run_sync(partial(_once, delivery, name, table))
-    return _once(delivery, name, table, one)
+    if isinstance(session, Session | Connection):
+        return _once(delivery, name, table, session)
+    if isinstance(session, scoped_session):
+        return _once(delivery, name, table, session())
+
+    from sqlalchemy.ext.asyncio import async_scoped_session  # noqa: PLC0415 - see above
+
+    one = session() if isinstance(session, async_scoped_session) else session
+    return one.run_sync(partial(_once, delivery, name, table))
 
 
 def _once(delivery: Delivery, name: str, table: Table, session: Session | Connection) -> bool:

@@ -4,8 +4,10 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import settings
 from standardwebhooks import Webhook
 
+from airweave_webhooks.testing.model import QUICK, THOROUGH
 from airweave_webhooks.testing.payloads import payload
 
 pytest_plugins = ["servers.postgres", "servers.redis"]
@@ -73,3 +75,9 @@ class Clock:
 def clock() -> Clock:
     """A clock that stands still until it is advanced."""
     return Clock()
+
+
+@pytest.fixture
+def how(request: pytest.FixtureRequest) -> settings:
+    """`--long` for many series of steps, other ones each time."""
+    return THOROUGH if request.config.getoption("--long") else QUICK

@@ -8,10 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
+from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from airweave_webhooks import PostgresStore
 from airweave_webhooks.testing.contracts import SharedStoreContract
+from airweave_webhooks.testing.model import prove
 
 
 class TestPostgresStore(SharedStoreContract):
@@ -60,3 +63,20 @@ class TestPostgresStoreOnAPool(TestPostgresStore):
 
     def make_store(self) -> PostgresStore:
         return StoreWithPool(self.url, self.schema)
+
+
+@pytest.mark.timeout(1800)
+def test_it_is_what_the_model_says(postgres_url: str, schema: str, how: settings) -> None:
+    """Whatever the order of the steps."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        names: list[str] = []
+
+        def make_store(name: str) -> PostgresStore:
+            names.append(f"{schema} {name}"[-63:])
+            return PostgresStore(postgres_url, schema=names[-1])
+
+        try:
+            prove(make_store, how)
+        finally:
+            for name in set(names):
+                connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))

@@ -1,9 +1,11 @@
 """The Redis store keeps the public contract, on one server and on a cluster."""
 
 import pytest
+from hypothesis import settings
 
 from airweave_webhooks import RedisStore
 from airweave_webhooks.testing.contracts import SharedStoreContract
+from airweave_webhooks.testing.model import prove
 
 
 class TestRedisStore(SharedStoreContract):
@@ -26,3 +28,9 @@ class TestRedisCluster(SharedStoreContract):
 
     def make_store(self) -> RedisStore:
         return RedisStore(self.url, prefix=self.prefix)
+
+
+@pytest.mark.timeout(1800)
+def test_it_is_what_the_model_says(redis_url: str, prefix: str, how: settings) -> None:
+    """Whatever the order of the steps."""
+    prove(lambda name: RedisStore(redis_url, prefix=f"{prefix}-{name}"), how)

@@ -61,7 +61,7 @@ def claim_values(claim: Claim) -> tuple[Value, ...]:
         claim.into,
         _text(claim.reason),
         b"" if body is None or claim.into == "leased" else _body(body),
-        round(min(claim.keep, LONGEST) * 1000),
+        round(min(max(claim.keep, 0.0), LONGEST) * 1000),
     )
 
 

@@ -116,6 +116,7 @@ _wishes: Final = st.builds(
     st.sampled_from(["leased"] * 7 + ["done", "dead"]),
     st.sampled_from([None, "because"]),
     st.sampled_from([None, b"", b"\0[]\xff"]),
+    keep=st.just(30 * 86_400.0),
 )
 
 

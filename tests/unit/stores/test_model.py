@@ -9,17 +9,11 @@ from hypothesis import Phase, settings
 
 from airweave_webhooks.stores import MemoryStore, SQLiteStore, sqlite_schema
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle
-from airweave_webhooks.testing.model import QUICK, THOROUGH, prove
+from airweave_webhooks.testing.model import QUICK, prove
 from sabotage.plain import PlainStore
 
 # Found is enough: the shortest series of steps takes long to find.
 FIND: Final = settings(QUICK, max_examples=150, phases=[Phase.generate], report_multiple_bugs=False)
-
-
-@pytest.fixture
-def how(request: pytest.FixtureRequest) -> settings:
-    """`--long` for many series of steps, other ones each time."""
-    return THOROUGH if request.config.getoption("--long") else QUICK
 
 
 @pytest.mark.timeout(900)

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 
 from airweave_webhooks import CollectionEvent, Delivery, Receiver, RedisStore, SyncCompleted
 
-cache = Redis.from_url(os.environ["REDIS_URL"])
+cache = Redis.from_url(os.environ["REDIS_URL"])  # pyright: ignore[reportUnknownMemberType]
 receiver = Receiver(store=RedisStore(cache, prefix="webhooks"))  # with the settings of your client
 
 

@@ -6,34 +6,26 @@ import hashlib
 import itertools
 import math
 import os
-import random
 import socket
-from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
 from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
 from airweave_webhooks.errors import Busy, ConfigurationError, LeaseLost, ShuttingDown, StoreDataError, Unavailable
 from airweave_webhooks.events import AnyEvent, UnknownEvent
-from airweave_webhooks.execution import Outcome, run_handlers
+from airweave_webhooks.execution import Outcome
+from airweave_webhooks.holder import Holder
 from airweave_webhooks.housekeeping import keep_house
-from airweave_webhooks.leases import LeaseKeeper
 from airweave_webhooks.modes import Inline
-from airweave_webhooks.routing import Handler, Matched
+from airweave_webhooks.routing import Matched
 from airweave_webhooks.signing import Envelope, RawHeaders
 from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
-from airweave_webhooks.telemetry import Observer, logger, tell
-from airweave_webhooks.threads import LeftRunning, run_in_thread
+from airweave_webhooks.telemetry import Observer, logger
 
-T = TypeVar("T")
-
-# Seconds.
-FIRST_SETTLE_PAUSE: Final = 0.05
-LONGEST_SETTLE_PAUSE: Final = 2.0
-# What cancelled handlers get to clean up, after the grace period.
+# Seconds that cancelled handlers get to clean up, after the grace period.
 CLEAN_UP: Final = 2.0
 
 TOO_LATE: Final = Reply(503, "still_running", 5)
@@ -88,8 +80,7 @@ class Pipeline:
         # Every claim has a token of its own, and no other process can have the same.
         self._token_prefix = os.urandom(16)
         self._token_numbers = itertools.count()
-        self._keeper = LeaseKeeper(store, mode.lease, alive=lambda: not self.loop.is_closed())
-        self._slots = asyncio.Semaphore(mode.most_threads)
+        self._holder = Holder(store, lease=mode.lease, most_threads=mode.most_threads, observer=observer)
         self._running: dict[asyncio.Future[Reply], asyncio.Task[None]] = {}
         self._opening: asyncio.Task[None] | None = None
         self._open = False
@@ -97,7 +88,6 @@ class Pipeline:
         self._housekeeper: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
         self._claims = Coalescer(store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back)
-        self._settles = Coalescer(store.settle, key=lambda wish: wish.lease.key, size=_settle_size)
 
     async def open(self) -> None:
         """Open the store and start what runs in the background; once, however many ask at the same time.
@@ -116,7 +106,7 @@ class Pipeline:
 
     async def _start(self) -> None:
         await self._store.open()
-        self._keeper.start()
+        self._holder.start()
         self._housekeeper = self.loop.create_task(keep_house(self._store, self._name, self._retention))
         self._open = True
 
@@ -148,9 +138,7 @@ class Pipeline:
         await self._claims.settled()
         if self._background:
             await asyncio.wait(self._background, timeout=CLEAN_UP)
-        await self._settles.settled()
-        # The keeper's thread may be inside the store: joining it on the event loop could wait for a lock.
-        await asyncio.to_thread(self._keeper.stop)
+        await self._holder.stop()
         await self._store.close()
 
     async def process(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
@@ -215,32 +203,8 @@ class Pipeline:
         delivery.attempt = claimed.attempt
         delivery.generation = claimed.generation
         lease = Lease(claim.key, claimed.fence, claim.token)
-        self._keeper.hold(lease)
-        try:
-            outcome = await run_handlers(
-                matched.handlers,
-                delivery,
-                claimed.results,
-                self._run_in_thread,
-                None if self._observer is None else partial(self._handler_finished, delivery),
-            )
-            for error in outcome.failures:
-                logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
-            wish = _wish(lease, outcome, delivery if matched.waiting else None)
-            if not await self._settle_patiently(wish):
-                if self._observer is not None:
-                    tell(self._observer.lease_lost, delivery)
-                raise LeaseLost(
-                    f"delivery {delivery.key}: the lease was lost while a handler ran, and another process took the"
-                    " delivery over; this result is refused"
-                )
-        except LeftRunning:
-            raise  # its thread goes on: the lease expires by itself, and not before the others may start
-        except asyncio.CancelledError:
-            await self._settles(Settle(lease, "pending", "cancelled", claimed.results))
-            raise
-        finally:
-            self._keeper.drop(lease)
+        conclude = partial(_drifted, delivery) if matched.waiting else _wish
+        outcome, wish = await self._holder.work(delivery, matched.handlers, lease, claimed.results, conclude)
         return ACCEPTED if matched.waiting and wish.state == "dead" else outcome.reply
 
     def _claim_for(self, delivery: Delivery, matched: Matched) -> Claim:
@@ -277,19 +241,6 @@ class Pipeline:
             case _:
                 return Reply(409, "in_progress", max(1, math.ceil(claimed.retry_after)))
 
-    async def _settle_patiently(self, wish: Settle) -> bool:
-        """Settle, and while the store is away try again for as long as the lease lasts: the work is done."""
-        waited, pause = 0.0, FIRST_SETTLE_PAUSE
-        while True:
-            try:
-                return await self._settles(wish) if self._store.round_trip else (await self._store.settle([wish]))[0]
-            except Unavailable as error:
-                if waited > self._mode.lease:
-                    raise
-                logger.warning("delivery %s is done, but not settled: %s", wish.lease.key.key, error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            waited, pause = waited + pause, min(2 * pause, LONGEST_SETTLE_PAUSE)
-
     def _give_back(self, claim: Claim, claimed: Claimed) -> None:
         """Release what was won for a caller that has gone."""
         if claimed.verdict == "claimed" and claim.into == "leased":
@@ -300,16 +251,7 @@ class Pipeline:
 
     async def _release(self, wish: Settle) -> None:
         with contextlib.suppress(Unavailable, StoreDataError):  # then the lease runs out
-            await self._settles(wish)
-
-    async def _run_in_thread(self, call: Callable[[], T]) -> T:
-        return await run_in_thread(call, self._slots)
-
-    def _handler_finished(
-        self, delivery: Delivery, handler: Handler, seconds: float, error: BaseException | None
-    ) -> None:
-        assert self._observer is not None, "it is asked for only where there is one"  # noqa: S101
-        tell(self._observer.handler_finished, delivery, handler.id, seconds, error)
+            await self._holder.settle(wish)
 
 
 def facts_of(event: AnyEvent) -> Facts:
@@ -327,12 +269,16 @@ def facts_of(event: AnyEvent) -> Facts:
     )
 
 
-def _wish(lease: Lease, outcome: Outcome, drifted: Delivery | None) -> Settle:
+def _wish(lease: Lease, outcome: Outcome) -> Settle:
     state, reason, results, _, _, error, delay = outcome
-    if drifted is not None and state != "pending":
-        # Some handlers ran; the one that wanted the event as it was is to run after an upgrade.
-        return Settle(lease, "dead", "drift", results, error, body=drifted.body)
     return Settle(lease, state, reason, results, error, delay)
+
+
+def _drifted(delivery: Delivery, lease: Lease, outcome: Outcome) -> Settle:
+    """Some handlers ran; the one that wanted the event as it was is to run after an upgrade."""
+    if outcome.state == "pending":
+        return _wish(lease, outcome)
+    return Settle(lease, "dead", "drift", outcome.results, outcome.error, body=delivery.body)
 
 
 def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:
@@ -346,7 +292,3 @@ def _too_late(answer: "asyncio.Future[Reply]") -> None:
 
 def _claim_size(claim: Claim) -> int:
     return 512 + len(claim.body or b"")
-
-
-def _settle_size(wish: Settle) -> int:
-    return 512 + len(wish.body or b"")

@@ -29,6 +29,7 @@ ROOMS: Final = [
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
     "bodies, housekeeping, leases, execution",
+    "holder",
     "pipeline",
     "asgi",
     "receiver",

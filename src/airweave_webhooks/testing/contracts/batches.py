@@ -179,6 +179,14 @@ class BatchContract(Contract):
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    async def test_a_key_that_comes_many_times_at_once_has_one_winner(self, store: Store) -> None:
+        """The coalescer puts it into as many batches, and its neighbours wait for none of them."""
+        coalescer = Coalescer(store.claim, key=lambda claim: claim.key, size=lambda _: 1)
+        names = ["same"] * 10 + ["other", "same", "another"]
+        answers = await asyncio.gather(*(coalescer(a_claim(name)) for name in names))
+        verdicts = {name: [a.verdict for n, a in zip(names, answers, strict=True) if n == name] for name in set(names)}
+        assert verdicts == {"same": ["claimed"] + ["held"] * 10, "other": ["claimed"], "another": ["claimed"]}
+
     async def test_opening_twice_needs_closing_twice(self, store: Store) -> None:
         """Two receivers share a store object; one that closes leaves it to the other."""
         await store.open()

@@ -113,7 +113,7 @@ async def live_and_die(site: Site, kills: int, kinds: Sequence[str], **settings:
 @pytest.mark.timeout(1800)
 async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cut_off(site: Site, long: bool) -> None:
     """Every acknowledged event is handled; an effect repeats only if its process was killed before it had settled."""
-    kills = 250 if long else 8
+    kills = 250 if long else 6
     async with asyncio.timeout(1780):
         ids, deaths, hits = await live_and_die(site, kills, ["awaiting", "awaiting", "threaded"])
     effects = site.ledger.by_id("effect")
@@ -132,7 +132,7 @@ async def test_kill_at_random_moments_loses_nothing_and_repeats_only_what_was_cu
 @pytest.mark.parametrize("backend", ["postgres", "redis"], indirect=True)
 async def test_with_once_nothing_is_done_twice(site: Site, long: bool, postgres_server: PostgresServer) -> None:
     """Whatever moment a process is killed in: each delivery has one effect, and no handler was left out."""
-    kills = 250 if long else 8
+    kills = 250 if long else 6
     table = f"effects_{os.urandom(4).hex()}"
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(once_table())

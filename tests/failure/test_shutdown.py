@@ -7,7 +7,8 @@ import pytest
 
 from failure.servers import Site, body, until
 
-pytestmark = pytest.mark.anyio
+# Whatever the store: the others need not show it again.
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("backend", ["sqlite"], indirect=True)]
 
 
 @pytest.mark.parametrize("kind", ["awaiting", "threaded"])

@@ -16,7 +16,7 @@ from airweave_webhooks.stores import sqlite_schema as sql
 from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
 from airweave_webhooks.stores.sqlite_writer import Run, Writer
-from airweave_webhooks.stores.text import as_text
+from airweave_webhooks.stores.text import as_text, results_as_json
 
 T = TypeVar("T")
 
@@ -333,7 +333,7 @@ def _settle(connection: sqlite3.Connection, wishes: Sequence[Settle], now: float
 
 def _settled(wish: Settle, now: float) -> tuple[object, ...]:
     due_at = now + wish.delay if wish.state == "pending" else None
-    results = sql.as_json(tuple(wish.results.items()))
+    results = results_as_json(wish.results)
     error = as_text(wish.error)
     return (wish.state, wish.reason, results, error, now, due_at, wish.body, *_where(wish.lease))
 

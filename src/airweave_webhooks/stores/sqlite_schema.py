@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Facts, Key, Record
-from airweave_webhooks.stores.text import as_text
+from airweave_webhooks.stores.text import as_text, results_as_json
 
 T = TypeVar("T")
 
@@ -120,15 +120,9 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     start = 0
     while start < len(items):
         left = len(items) - start
-        length = left if left < CHUNK else max(size for size in (CHUNK, 4 * CHUNK) if size <= left)
+        length = 4 * CHUNK if left >= 4 * CHUNK else min(left, CHUNK)
         yield items[start : start + length]
         start += length
-
-
-@functools.lru_cache(maxsize=256)
-def as_json(items: tuple[tuple[str, str], ...]) -> str:
-    """Handlers' results as the column has them; most deliveries of a receiver have the same."""
-    return json.dumps(dict(items))
 
 
 def to_row(record: Record) -> tuple[object, ...]:
@@ -155,7 +149,7 @@ def to_row(record: Record) -> tuple[object, ...]:
         record.leases_lost,
         record.attempts,
         record.generation,
-        as_json(tuple(record.results.items())),
+        results_as_json(record.results),
         as_text(record.error),
         record.body,
     )

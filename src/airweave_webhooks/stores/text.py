@@ -1,4 +1,8 @@
-"""What databases can hold of a text."""
+"""What databases can hold of a record's texts."""
+
+import functools
+import json
+from collections.abc import Mapping
 
 
 def as_text(text: str | None) -> str | None:
@@ -6,3 +10,13 @@ def as_text(text: str | None) -> str | None:
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def results_as_json(results: Mapping[str, str]) -> str:
+    """Handlers' results as one text; most deliveries of a receiver have the same, so it is remembered."""
+    return _as_json(tuple(results.items())) if results else "{}"
+
+
+@functools.lru_cache(maxsize=256)
+def _as_json(items: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(items))

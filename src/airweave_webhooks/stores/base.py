@@ -11,6 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from airweave_webhooks.stores.history import Note, notes_of
+
 State: TypeAlias = Literal["pending", "leased", "queued", "done", "dead"]
 
 
@@ -37,11 +39,23 @@ class Facts(NamedTuple):
     """Aware."""
 
 
+class Origin(NamedTuple):
+    """What a worker makes the delivery of again, besides the body: kept where a body is kept."""
+
+    sent_at: int
+    """When the sender signed it, in seconds since the epoch."""
+    headers: Mapping[str, str] = NO_RESULTS
+    """Those worth keeping. Never authorization, cookies or signatures."""
+    order: str = ""
+    """Deliveries of one tenant with the same order run one at a time. Empty: in no order."""
+
+
 class Claim(NamedTuple):
     """Asks for a delivery: "it came; may I work on it?".
 
     `into` says which state a delivery takes that nobody holds: `leased` to work on it, `done` when there is nothing
-    to do, `dead` when nothing can be done (then with a body, for a replay).
+    to do, `dead` when nothing can be done (then with a body, for a replay), `pending` (with a body, on an
+    `InboxStore`) when a worker shall do it.
     """
 
     key: Key
@@ -55,11 +69,14 @@ class Claim(NamedTuple):
     """Seconds."""
     owner: str = ""
     """Host and process, for people."""
-    into: Literal["leased", "done", "dead"] = "leased"
+    into: Literal["leased", "done", "dead", "pending"] = "leased"
     reason: str | None = None
     body: bytes | None = None
+    """Stored with it, unless it is `leased`."""
     keep: float = 30 * 86_400.0
     """Seconds for which it is remembered once it is done: for stores that expire records by themselves."""
+    origin: Origin | None = None
+    """Stored with the body."""
 
 
 Verdict: TypeAlias = Literal["claimed", "held", "accepted", "duplicate", "conflict"]
@@ -107,6 +124,8 @@ class Settle(NamedTuple):
     """For `pending`: seconds until it is due."""
     body: bytes | None = None
     """For `dead`: kept for a replay."""
+    started: bool = True
+    """Whether a handler was started: if not, the lease counts as no attempt."""
 
 
 @dataclass(slots=True)
@@ -128,10 +147,19 @@ class Record:
     lease_until: float | None = None
     leases_lost: int = 0
     attempts: int = 0
+    """How often handlers were started, since the last replay."""
     generation: int = 0
     results: Mapping[str, str] = field(default_factory=lambda: NO_RESULTS)
     error: str | None = None
     body: bytes | None = None
+    origin: Origin | None = None
+    history: str = ""
+    """What happened to it, if not only good: see `notes`."""
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """What happened to it, the latest last: attempts that failed, leases that were lost, replays."""
+        return notes_of(self.history)
 
 
 class Store(Protocol):

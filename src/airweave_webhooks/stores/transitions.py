@@ -6,9 +6,17 @@ makes the step atomic: nobody else may change the record between its reading and
 the epoch, by the store's clock.
 """
 
-from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Lease, Record, Settle
+from collections.abc import Mapping
+from typing import Final
 
-__all__ = ["abandon", "claim_again", "first_claim", "granted", "is_abandoned", "may_renew", "settle"]
+from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Lease, Record, Settle
+from airweave_webhooks.stores.history import appended, tail
+
+__all__ = ["abandon", "claim_again", "first_claim", "granted", "is_abandoned", "lose_lease", "may_renew", "settle"]
+
+
+# What a lost lease leaves in a record's history.
+LEASE_LOST: Final = tail("lease_lost", "")
 
 
 def first_claim(claim: Claim, now: float) -> Record:
@@ -34,16 +42,33 @@ def claim_again(record: Record, claim: Claim, now: float) -> tuple[Claimed, bool
         left = (record.lease_until or 0.0) - now
         if left > 0:
             return Claimed("held" if record.body is None else "accepted", retry_after=left), False
-        record.leases_lost += 1
-    elif record.body is not None and not (record.state == "pending" and (record.due_at or 0.0) <= now):
+        if claim.into == "pending" and record.body is not None:
+            return Claimed("accepted"), False  # whoever takes it next finds that its lease was lost
+        lose_lease(record, now)
+    elif record.body is not None and (claim.into == "pending" or not _is_due(record, now)):
         return Claimed("accepted"), False
     if record.state == "dead":
         # The sender's resend is the replay: what rejected it gets another try, what was done is not repeated.
-        record.results = {name: result for name, result in record.results.items() if result == "processed"}
+        record.results = what_is_done(record.results)
     record.message_id = claim.message_id
     record.digest = claim.digest
     _take(record, claim, now)
     return granted(record), True
+
+
+def what_is_done(results: Mapping[str, str]) -> dict[str, str]:
+    """The results that stay when what is dead is tried again."""
+    return {name: result for name, result in results.items() if result == "processed"}
+
+
+def _is_due(record: Record, now: float) -> bool:
+    return record.state == "pending" and (record.due_at or 0.0) <= now
+
+
+def lose_lease(record: Record, now: float) -> None:
+    """Note that the holder of an expired lease did not come back: the record is about to be somebody else's."""
+    record.leases_lost += 1
+    record.history = appended(record.history, now, record.attempts, record.owner, LEASE_LOST)
 
 
 def granted(record: Record) -> Claimed:
@@ -72,6 +97,11 @@ def settle(record: Record | None, wish: Settle, now: float) -> tuple[bool, bool]
     record.reason = wish.reason
     record.results = dict(wish.results) if wish.results else NO_RESULTS  # the caller may go on with its own
     record.error = wish.error
+    if wish.error is not None:
+        end = tail(wish.reason or wish.state, wish.error)
+        record.history = appended(record.history, now, record.attempts, record.owner, end)
+    if not wish.started:
+        record.attempts -= 1
     record.lease_until = None
     record.settled_at = now
     record.due_at = now + wish.delay if wish.state == "pending" else None
@@ -111,5 +141,9 @@ def _take(record: Record, claim: Claim, now: float) -> None:
         record.lease_until = now + claim.lease
     else:
         record.lease_until = None
-        record.settled_at = now
         record.body = claim.body
+        record.origin = claim.origin
+        if claim.into == "pending":
+            record.due_at = now
+        else:
+            record.settled_at = now

@@ -40,7 +40,7 @@ def appended(history: str, at: float, attempt: int, who: str, end: str) -> str:
         who: see `Note`.
         end: from `tail`.
     """
-    return f"{history}[{at:.3f},{attempt},{json.dumps(who)},{end}"[-LONGEST_HISTORY:]
+    return f"{history}[{at:.3f},{attempt},{json.dumps(who, ensure_ascii=False)},{end}"[-LONGEST_HISTORY:]
 
 
 def notes_of(history: str) -> Sequence[Note]:

@@ -13,7 +13,18 @@ from airweave_webhooks.stores.history import appended, tail
 from airweave_webhooks.stores.inbox import SUSPECT_AFTER, Cursor, Search, Take, Taken
 from airweave_webhooks.stores.transitions import lose_lease, what_is_done
 
-__all__ = ["choose", "due_since", "finds", "has_old_body", "is_suspect", "page_of", "replay", "take"]
+__all__ = [
+    "choose",
+    "due_since",
+    "finds",
+    "has_old_body",
+    "in_order_of_due",
+    "is_suspect",
+    "lease",
+    "page_of",
+    "replay",
+    "take",
+]
 
 _UNFINISHED: Final = ("pending", "leased")
 
@@ -33,23 +44,28 @@ def choose(records: Iterable[Record], wish: Take, now: float) -> list[Record]:
         and record.facts.event_type not in wish.without
         and not any(_blocks(other, record, now) for other in ours)
     ]
-    return sorted(found, key=_in_order_of_due)[: 1 if wish.suspects else wish.most]
+    return sorted(found, key=in_order_of_due)[: 1 if wish.suspects else wish.most]
 
 
 def take(record: Record, wish: Take, records: Iterable[Record], now: float) -> Taken:
     """Lease a record that `choose` found among `records`; one that this very take has already is as it is."""
-    if record.token != wish.token:
-        if record.state == "leased":
-            lose_lease(record, now)
-        record.state = "leased"
-        record.reason = None
-        record.token = wish.token
-        record.owner = wish.owner
-        record.fence += 1
-        record.attempts += 1
-        record.due_at = None
-        record.lease_until = now + wish.lease
+    if record.state != "leased" or record.token != wish.token:
+        lease(record, wish, now)
     return Taken(record, any(_supersedes(other, record) for other in records))
+
+
+def lease(record: Record, wish: Take, now: float) -> None:
+    """Give a record to whoever asks."""
+    if record.state == "leased":
+        lose_lease(record, now)
+    record.state = "leased"
+    record.reason = None
+    record.token = wish.token
+    record.owner = wish.owner
+    record.fence += 1
+    record.attempts += 1
+    record.due_at = None
+    record.lease_until = now + wish.lease
 
 
 def due_since(record: Record) -> float | None:
@@ -112,7 +128,8 @@ def _place(record: Record) -> Cursor:
     return Cursor(record.received_at, record.key.tenant, record.key.key)
 
 
-def _in_order_of_due(record: Record) -> tuple[object, ...]:
+def in_order_of_due(record: Record) -> tuple[object, ...]:
+    """A sort key: what became due first comes first."""
     return (due_since(record), *_in_order_of_coming(record))
 
 

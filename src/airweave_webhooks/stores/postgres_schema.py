@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Record, Settle
-from airweave_webhooks.stores.text import as_text, results_as_json
+from airweave_webhooks.stores.text import as_text, texts_as_json
 
 MIGRATIONS: Final = Path(__file__).with_name("postgres_migrations")
 """The folder of the SQL files: `0001_….sql` brings a schema from version 0 to 1. Never edit a released one."""
@@ -249,7 +249,7 @@ def settle_columns(wishes: Sequence[Settle]) -> list[list[Any]]:
         *lease_columns([wish.lease for wish in wishes]),
         [wish.state for wish in wishes],
         [as_text(wish.reason) for wish in wishes],
-        [results_as_json(wish.results) for wish in wishes],
+        [texts_as_json(wish.results) for wish in wishes],
         [as_text(wish.error) for wish in wishes],
         [float(wish.delay) for wish in wishes],
         [wish.body for wish in wishes],

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from airweave_webhooks.errors import StoreDataError
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Record, Settle
-from airweave_webhooks.stores.text import as_text, results_as_json
+from airweave_webhooks.stores.text import as_text, texts_as_json
 
 Value: TypeAlias = str | bytes | int
 
@@ -69,13 +69,13 @@ def settle_values(wish: Settle) -> tuple[Value, ...]:
     """The 9 values that `settle.lua` takes."""
     processed = ""
     if any(result != "processed" for result in wish.results.values()):
-        processed = results_as_json({name: result for name, result in wish.results.items() if result == "processed"})
+        processed = texts_as_json({name: result for name, result in wish.results.items() if result == "processed"})
     return (
         _fence(wish.lease),
         _bytes(wish.lease.token),
         wish.state,
         _text(wish.reason),
-        results_as_json(wish.results),
+        texts_as_json(wish.results),
         processed,
         _text(wish.error),
         microseconds(wish.delay),

@@ -2,34 +2,21 @@
 
 import itertools
 import os
-import random
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, TypeVar
 
-from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.stores import sqlite_inbox as inbox
 from airweave_webhooks.stores import sqlite_schema as sql
 from airweave_webhooks.stores import transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
-from airweave_webhooks.stores.sqlite_writer import Run, Writer
-from airweave_webhooks.stores.text import as_text, results_as_json
-
-T = TypeVar("T")
-
-OLDEST_SQLITE: Final = (3, 35, 0)
-# Seconds. SQLite's own busy handler sleeps ever longer and starves whoever came late; we ask again soon, at random.
-RETRY_PAUSE: Final = (0.0005, 0.004)
-# Seconds that a writer steps aside after a commit while other processes want the file too.
-STEP_ASIDE: Final = 0.002
-
-# Stores that are open in this process, each by its `id` (stores on one file are equal), and those whose connections
-# are closed while it forks.
-_open_stores: Final["weakref.WeakValueDictionary[int, SQLiteStore]"] = weakref.WeakValueDictionary()
-_held_for_fork: Final["list[SQLiteStore]"] = []
+from airweave_webhooks.stores.history import tail
+from airweave_webhooks.stores.inbox import Backlog, Cursor, Search, Take, Taken, Tally
+from airweave_webhooks.stores.sqlite_file import SQLiteFile
+from airweave_webhooks.stores.text import as_text, texts_as_json
 
 
 class SQLiteStore:
@@ -53,21 +40,8 @@ class SQLiteStore:
         self.path: str = os.fspath(path)
         if self.path in {"", ":memory:"}:
             raise ConfigurationError("the SQLite store needs a file: SQLiteStore('airweave.db')")
-        self._patience = patience
+        self._file = SQLiteFile(self.path, patience)
         self._clock = clock
-        self._opened = 0
-        self._writer: Writer | None = None
-        self._connection: sqlite3.Connection | None = None
-        # What the connection's commits are, as far as it was told.
-        self._durably: bool | None = None
-        self._renewing: sqlite3.Connection | None = None
-        self._make_locks()
-
-    def _make_locks(self) -> None:
-        # Opening and closing can come from the event loops of several threads.
-        self._opening = threading.Lock()
-        # Held for as long as a transaction lasts, so that a fork never meets one.
-        self._in_use = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -85,47 +59,21 @@ class SQLiteStore:
         Raises:
             ConfigurationError: the file cannot be used; the message says what to do.
         """
-        with self._opening:
-            if self._writer is None:
-                self._writer = Writer(self._transact, self._close_at_last)
-            self._opened += 1
-            _open_stores[id(self)] = self
-        try:
-            await self._write(lambda _: None)
-        except BaseException:
-            await self.close()
-            raise
+        await self._file.open()
 
     async def close(self) -> None:
         """Finish what is under way and close the file."""
-        with self._opening:
-            self._opened -= 1
-            if self._opened or self._writer is None:
-                return
-            writer, self._writer = self._writer, None
-            _open_stores.pop(id(self), None)
-        await writer.close()
-
-    def _close_at_last(self) -> None:
-        with self._in_use:
-            self._close_connections()
-
-    def _close_connections(self) -> None:
-        for connection in (self._connection, self._renewing):
-            if connection is not None:
-                connection.close()
-        self._connection = self._renewing = None
+        await self._file.close()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Claim each, in one transaction."""
-        # A lease need not survive the machine, but "there is nothing to do" is answered with 200.
+        # A lease need not survive the machine, but everything else is answered with 200.
         final = any(claim.into != "leased" for claim in claims)
-
-        return await self._write(lambda connection: _claim(connection, claims, self._clock()), durable=final)
+        return await self._file.write(lambda connection: _claim(connection, claims, self._clock()), durable=final)
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current, in one transaction that is synced to the disk."""
-        return await self._write(lambda connection: _settle(connection, settles, self._clock()), durable=True)
+        return await self._file.write(lambda connection: _settle(connection, settles, self._clock()), durable=True)
 
     def renew(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
         """Renew each that is current, on a connection of the calling thread's own."""
@@ -134,19 +82,11 @@ class SQLiteStore:
             until = self._clock() + seconds
             return [connection.execute(sql.RENEW, (until, *_where(lease))).rowcount == 1 for lease in leases]
 
-        def work() -> list[bool]:
-            if self._renewing is None:
-                if self._writer is None:  # nobody would close it
-                    raise StoreUnavailable(f"{self!r} is not open in this process")
-                self._renewing = self._connect()
-                _sync(self._renewing, durable=False)
-            return _transaction(self._renewing, run)
-
-        return self._patiently(work)
+        return self._file.renew(run)
 
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read records."""
-        return await self._write(lambda connection: [_get(connection, key) for key in keys])
+        return await self._file.read(lambda connection: [_get(connection, key) for key in keys])
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         """Remove what is finished, give up what is abandoned."""
@@ -158,143 +98,49 @@ class SQLiteStore:
             given_up = connection.execute(sql.ABANDON, (now, before, before, most - gone)).rowcount
             return gone + given_up
 
-        return await self._write(run)
+        return await self._file.write(run)
 
-    async def _write(self, run: Run[T], *, durable: bool = False) -> T:
-        """Run `run` in a transaction, which it may share with others."""
-        if self._writer is None:
-            raise StoreUnavailable(f"{self!r} is not open in this process")
-        return await self._writer(run, durable=durable)
+    async def take(self, take: Take) -> list[Taken]:
+        """Lease what is due."""
+        return await self._file.write(lambda connection: inbox.take(connection, take, self._clock()))
 
-    def _transact(self, run: Run[list[Any]], durable: bool) -> list[Any]:
-        """Run one transaction, in the writer's thread."""
+    def listening(self, receiver: str, wake: Callable[[], None]) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
+        """Do nothing: SQLite cannot tell other processes."""
+        return nullcontext()
 
-        def work() -> list[Any]:
-            if self._connection is None:
-                self._connection = self._connect()
-                sql.migrate(self._connection, self.path)
-                self._durably = None
-            if durable is not self._durably:
-                _sync(self._connection, durable=durable)
-                self._durably = durable
-            return _transaction(self._connection, run)
+    async def beat(self, receiver: str, owner: str) -> None:
+        """Note that a worker works."""
+        await self._file.write(lambda connection: inbox.beat(connection, receiver, owner, self._clock()))
 
-        return self._patiently(work)
+    async def backlog(self, receiver: str) -> Backlog:
+        """Say how far the workers are behind."""
+        return await self._file.read(lambda connection: inbox.backlog(connection, receiver, self._clock()))
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Run `work`, again and again while another process holds the file, and translate what goes wrong."""
-        deadline = time.monotonic() + self._patience
-        waited = False
-        while True:
-            try:
-                with self._in_use:
-                    result = work()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise self._translated(error) from error
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(
-                        f"{self.path} was locked by another process for {self._patience:g} s"
-                    ) from error
-                waited = True
-                time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 - jitter
-            except (
-                sqlite3.DataError,
-                sqlite3.InterfaceError,
-                OverflowError,
-                UnicodeError,
-                TypeError,
-            ) as error:
-                raise StoreDataError(f"SQLite cannot store this record: {error}") from error
-            except sqlite3.Error as error:
-                raise self._translated(error) from error
-            else:
-                if waited:
-                    # Whoever had to wait has company: without a pause one of two processes gets no turn.
-                    time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
-                return result
+    async def forget_bodies(self, *, done_for: float, most: int) -> int:
+        """Drop the bodies of what has been done for long."""
+        return await self._file.write(
+            lambda connection: inbox.forget_bodies(connection, self._clock() - done_for, most)
+        )
 
-    def _connect(self) -> sqlite3.Connection:
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise ConfigurationError(f"SQLite 3.35 or later is needed, Python has {sqlite3.sqlite_version}")
-        # One thread at a time uses each connection; `close` comes from whichever.
-        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    async def search(self, search: Search, *, after: Cursor | None = None, most: int) -> list[Record]:
+        """Find deliveries, the latest first."""
+        return await self._file.read(lambda connection: inbox.search(connection, search, after, most))
 
-    def _translated(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_CANTOPEN:
-            directory = Path(self.path).absolute().parent
-            remedy = f"create the directory {directory}" if not directory.exists() else "check its permissions"
-            return ConfigurationError(f"cannot open {self.path}: {remedy}")
-        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
-            return ConfigurationError(f"{self.path} is read-only: give this process the right to write it")
-        if code == sqlite3.SQLITE_NOTADB:
-            return ConfigurationError(f"{self.path} is not a SQLite database: name another file")
-        if code == sqlite3.SQLITE_TOOBIG:
-            return StoreDataError(f"SQLite cannot store this record: {error}")
-        return StoreUnavailable(f"{self.path}: {error}")
+    async def count(self, search: Search) -> int:
+        """Say how many a search finds."""
+        return await self._file.read(lambda connection: inbox.count(connection, search))
 
-    def close_for_fork(self) -> None:
-        """Finish the transaction under way and disconnect, until one of the two below is called."""
-        self._in_use.acquire()
-        self._close_connections()
+    async def replay(self, keys: Sequence[Key], *, who: str, why: str) -> list[bool]:
+        """Make each due again that is finished and has a body."""
+        end = tail("replayed", why)
+        return await self._file.write(
+            lambda connection: [inbox.replay(connection, key, who, end, self._clock()) for key in keys],
+            durable=True,
+        )
 
-    def go_on_after_fork(self) -> None:
-        """Allow transactions again, in the parent."""
-        self._in_use.release()
-
-    def start_anew_after_fork(self) -> None:
-        """Be closed, in the child."""
-        self._make_locks()
-        self._writer = None  # its thread did not come along
-        self._opened = 0
-
-
-# SQLite keeps the locks of a file in the memory of the process, where a fork copies what it does not own: a child
-# would believe in locks that only its parent has, also on a connection of its own. So nothing is open while forking;
-# both connect again when they next need to.
-def _before_fork() -> None:
-    for store in list(_open_stores.values()):
-        store.close_for_fork()
-        _held_for_fork.append(store)
-
-
-def _after_fork_in_parent() -> None:
-    while _held_for_fork:
-        _held_for_fork.pop().go_on_after_fork()
-
-
-def _after_fork_in_child() -> None:
-    while _held_for_fork:
-        _held_for_fork.pop().start_anew_after_fork()
-    _open_stores.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-
-
-def _sync(connection: sqlite3.Connection, *, durable: bool) -> None:
-    """Say what commits are; before a transaction, inside of which SQLite would ignore it."""
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-
-
-def _transaction(connection: sqlite3.Connection, run: Run[T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = run(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
+    async def tally(self, receiver: str) -> list[Tally]:
+        """Count deliveries that are alike."""
+        return await self._file.read(lambda connection: inbox.tally(connection, receiver))
 
 
 def _claim(connection: sqlite3.Connection, claims: Sequence[Claim], now: float) -> list[Claimed]:
@@ -333,9 +179,10 @@ def _settle(connection: sqlite3.Connection, wishes: Sequence[Settle], now: float
 
 def _settled(wish: Settle, now: float) -> tuple[object, ...]:
     due_at = now + wish.delay if wish.state == "pending" else None
-    results = results_as_json(wish.results)
     error = as_text(wish.error)
-    return (wish.state, wish.reason, results, error, now, due_at, wish.body, *_where(wish.lease))
+    end = None if error is None else tail(wish.reason or wish.state, error)
+    results = texts_as_json(wish.results)
+    return (wish.state, wish.reason, results, error, now, due_at, wish.body, end, wish.started, *_where(wish.lease))
 
 
 def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
@@ -349,7 +196,3 @@ def _key(key: Key) -> tuple[str | None, ...]:
 
 def _where(lease: Lease) -> tuple[object, ...]:
     return (*_key(lease.key), lease.fence, lease.token)
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
-from airweave_webhooks.stores.base import Facts, Key, Record
-from airweave_webhooks.stores.text import as_text, results_as_json
+from airweave_webhooks.stores.base import Facts, Key, Origin, Record
+from airweave_webhooks.stores.history import LONGEST_HISTORY
+from airweave_webhooks.stores.text import as_text, texts_as_json
 
 T = TypeVar("T")
 
@@ -46,19 +47,60 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             generation INTEGER NOT NULL,
             results TEXT NOT NULL,
             error TEXT,
+            history TEXT NOT NULL,
+            sent_at INTEGER,
+            headers TEXT,
+            order_key TEXT,
+            -- The last column: what stands behind a long value is slow to reach.
             body BLOB,
             PRIMARY KEY (receiver, tenant, key)
         )
         """,
+        "CREATE INDEX deliveries_received ON deliveries (receiver, received_at, tenant, key)",
         "CREATE INDEX deliveries_done ON deliveries (settled_at) WHERE state = 'done'",
-        "CREATE INDEX deliveries_open ON deliveries (state, due_at, lease_until) WHERE state <> 'done'",
+        """
+        CREATE INDEX deliveries_open ON deliveries (state, due_at, lease_until)
+        WHERE state <> 'done' AND body IS NULL
+        """,
+        "CREATE INDEX deliveries_dead ON deliveries (receiver) WHERE state = 'dead'",
+        "CREATE INDEX deliveries_lost ON deliveries (receiver, leases_lost) WHERE leases_lost > 0",
+        "CREATE INDEX deliveries_bodies ON deliveries (settled_at) WHERE state = 'done' AND body IS NOT NULL",
+        """
+        CREATE INDEX deliveries_due ON deliveries (receiver, due_at, event_type)
+        WHERE state = 'pending' AND body IS NOT NULL
+        """,
+        """
+        CREATE INDEX deliveries_taken ON deliveries (receiver, lease_until, token)
+        WHERE state = 'leased' AND body IS NOT NULL
+        """,
+        """
+        CREATE INDEX deliveries_unfinished ON deliveries
+            (receiver, tenant, order_key, coalesce(event_time, -1e12), received_at, key)
+        WHERE order_key IS NOT NULL AND state IN ('pending', 'leased')
+        """,
+        """
+        CREATE INDEX deliveries_held ON deliveries (receiver, tenant, order_key)
+        WHERE order_key IS NOT NULL AND state = 'leased'
+        """,
+        """
+        CREATE INDEX deliveries_finished ON deliveries (receiver, tenant, order_key, event_time)
+        WHERE order_key IS NOT NULL AND state = 'done'
+        """,
+        """
+        CREATE TABLE workers (
+            receiver TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            seen_at REAL NOT NULL,
+            PRIMARY KEY (receiver, owner)
+        )
+        """,
     ),
 )
 
 COLUMNS: Final = (
     "receiver, tenant, key, message_id, digest, event_type, collection, source_type, job_id, event_time,"
     " received_at, state, reason, settled_at, due_at, fence, token, owner, lease_until, leases_lost, attempts,"
-    " generation, results, error, body"
+    " generation, results, error, history, sent_at, headers, order_key, body"
 )
 _COUNT: Final = COLUMNS.count(",") + 1
 
@@ -97,17 +139,25 @@ def insert(rows: int) -> str:
 def settle(rows: int) -> str:
     """A statement that settles so many leases.
 
-    Of each: state, reason, results, error, settled_at, due_at, body, and the lease's receiver, tenant, key, fence,
-    token.
+    Of each: state, reason, results, error, settled_at, due_at, body, the end of a note, whether it was started, and
+    the lease's receiver, tenant, key, fence, token.
     """
     return f"""
         UPDATE deliveries
         SET state = column1, reason = column2, results = column3, error = column4, settled_at = column5,
-            due_at = column6, lease_until = NULL, body = coalesce(column7, body)
-        FROM (VALUES {_values(rows, 12)})
-        WHERE receiver = column8 AND tenant = column9 AND key = column10 AND fence = column11 AND token = column12
+            due_at = column6, lease_until = NULL, body = coalesce(column7, body),
+            history = CASE WHEN column8 IS NULL THEN history ELSE {appended("column5", "owner", "column8")} END,
+            attempts = attempts - NOT column9
+        FROM (VALUES {_values(rows, 14)})
+        WHERE receiver = column10 AND tenant = column11 AND key = column12 AND fence = column13 AND token = column14
             AND state = 'leased'
     """  # noqa: S608 - constants
+
+
+def appended(at: str, who: str, end: str) -> str:
+    """SQL for `history.appended`, of a row that is updated."""
+    line = f"'[' || printf('%.3f', {at}) || ',' || attempts || ',' || json_quote({who}) || ',' || {end}"
+    return f"substr(history || {line}, -{LONGEST_HISTORY})"
 
 
 def _values(rows: int, columns: int) -> str:
@@ -149,10 +199,18 @@ def to_row(record: Record) -> tuple[object, ...]:
         record.leases_lost,
         record.attempts,
         record.generation,
-        results_as_json(record.results),
+        texts_as_json(record.results),
         as_text(record.error),
+        record.history,
+        *_origin_row(record.origin),
         record.body,
     )
+
+
+def _origin_row(origin: Origin | None) -> tuple[object, ...]:
+    if origin is None:
+        return (None, None, None)
+    return (origin.sent_at, texts_as_json(origin.headers), as_text(origin.order) or None)
 
 
 def from_row(row: tuple[Any, ...]) -> Record:
@@ -176,7 +234,9 @@ def from_row(row: tuple[Any, ...]) -> Record:
         generation=row[21],
         results=json.loads(row[22]),
         error=row[23],
-        body=row[24],
+        history=row[24],
+        origin=None if row[25] is None else Origin(row[25], json.loads(row[26]), row[27] or ""),
+        body=row[28],
     )
 
 

@@ -12,9 +12,9 @@ def as_text(text: str | None) -> str | None:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def results_as_json(results: Mapping[str, str]) -> str:
-    """Handlers' results as one text; most deliveries of a receiver have the same, so it is remembered."""
-    return _as_json(tuple(results.items())) if results else "{}"
+def texts_as_json(texts: Mapping[str, str]) -> str:
+    """Handlers' results, or headers, as one text; most deliveries of a receiver have the same, so it is remembered."""
+    return _as_json(tuple(texts.items())) if texts else "{}"
 
 
 @functools.lru_cache(maxsize=256)

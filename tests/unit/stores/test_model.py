@@ -81,7 +81,7 @@ def test_a_sabotaged_plain_store_is_found(store: Callable[[], PlainStore]) -> No
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
-        ("settle", "AND fence = column11", "AND fence >= column11"),
+        ("settle", "AND fence = column13", "AND fence >= column13"),
         ("settle", "coalesce(column7, body)", "column7"),
         ("settle", "AND state = 'leased'", "AND state <> 'done'"),
         ("RENEW", "AND token = ?", "AND ? IS NOT NULL"),

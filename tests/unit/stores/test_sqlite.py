@@ -79,7 +79,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_turns_read_only_is_named(tmp_path: Path) -> None:
     """The remedy is in the message."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        store._connection.execute("PRAGMA query_only = 1")  # type: ignore[attr-defined]
+        store._file._connection.execute("PRAGMA query_only = 1")  # type: ignore[attr-defined]
         with pytest.raises(ConfigurationError, match="give this process the right to write it"):
             await store.claim([a_claim()])
 
@@ -142,7 +142,7 @@ async def test_a_record_that_is_too_large_fails_alone(tmp_path: Path) -> None:
     """SQLite holds 1 GB a row; less is enough to see the error."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
         await store.claim([a_claim()])
-        store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)  # type: ignore[attr-defined]
+        store._file._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)  # type: ignore[attr-defined]
         with pytest.raises(StoreDataError):
             await store.claim([a_claim("msg_2")._replace(into="dead", body=bytes(5000))])
         assert await claimed(store, "msg_3") == "claimed"  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ async def test_a_record_that_is_too_large_fails_alone(tmp_path: Path) -> None:
 async def test_a_full_disk_is_an_outage_and_ends_with_it(tmp_path: Path) -> None:
     """No page left: nothing is acknowledged; with room again everything works, without hand work."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        connection = store._connection  # type: ignore[attr-defined]
+        connection = store._file._connection  # type: ignore[attr-defined]
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreUnavailable, match="full"):
@@ -164,7 +164,7 @@ async def test_a_full_disk_is_an_outage_and_ends_with_it(tmp_path: Path) -> None
 async def test_a_settle_is_synced_and_a_lease_is_not(tmp_path: Path) -> None:
     """What backs an acknowledgement survives the machine; a lease need only survive the process."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        connection = store._connection  # type: ignore[attr-defined]
+        connection = store._file._connection  # type: ignore[attr-defined]
 
         def synchronous() -> int:
             level: int = connection.execute("PRAGMA synchronous").fetchone()[0]

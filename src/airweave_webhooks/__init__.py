@@ -38,7 +38,8 @@ from airweave_webhooks.events import (
     SyncRunning,
     UnknownEvent,
 )
-from airweave_webhooks.modes import Inline
+from airweave_webhooks.health import Health
+from airweave_webhooks.modes import Inbox, Inline
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing import Router
 from airweave_webhooks.stores import MemoryStore, PostgresStore, RedisStore, SQLiteStore
@@ -56,6 +57,8 @@ __all__ = [
     "EntityBatchProcessed",
     "EntityCounts",
     "Event",
+    "Health",
+    "Inbox",
     "Inline",
     "MemoryStore",
     "Observer",

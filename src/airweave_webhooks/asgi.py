@@ -1,19 +1,28 @@
 """The ASGI face: translation from scope, receive and send to headers and body, and from a `Reply` back."""
 
+import asyncio
 import re
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airweave_webhooks.bodies import ClientGone
 from airweave_webhooks.delivery import Reply
 from airweave_webhooks.errors import ConfigurationError, Refused, Unavailable
+from airweave_webhooks.health import Health
 from airweave_webhooks.pipeline import Admission
 from airweave_webhooks.signing import RawHeaders
 from airweave_webhooks.telemetry import logger
 
 METHOD_NOT_ALLOWED: Final = Reply(405, "method_not_allowed")
+HEALTH_LASTS: Final = 1.0
+"""Seconds for which one look at the store answers everybody who asks."""
+NOT_STORED: Final = {"cache-control": "no-store"}
 NO_BODY: Final = ((b"content-length", b"0"),)
 
 
@@ -107,3 +116,20 @@ def route(endpoint: ASGIApp, path: str, name: str) -> Route:
     if made.path != "/":
         made.path_regex = re.compile(made.path_regex.pattern.removesuffix("$") + "/?$")
     return made
+
+
+def health_route(ask: Callable[[], Awaitable[Health]], path: str, name: str) -> Route:
+    """A Starlette route that answers with a receiver's health."""
+    latest: tuple[float, Health] | None = None
+    asking = asyncio.Lock()
+
+    async def answer(_request: Request) -> JSONResponse:
+        nonlocal latest
+        async with asking:
+            now = time.monotonic()
+            if latest is None or now - latest[0] >= HEALTH_LASTS:
+                latest = now, await ask()
+        health = latest[1]
+        return JSONResponse(health.as_json(), 200 if health.healthy else 503, NOT_STORED)
+
+    return Route(path, answer, name=name, include_in_schema=False)

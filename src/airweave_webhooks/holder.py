@@ -1,6 +1,7 @@
 """Working on a delivery under its lease: the lease is kept, the handlers run, and what came of it is settled."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -59,6 +60,9 @@ class Holder:
         lease: Lease,
         earlier: Mapping[str, str],
         conclude: Callable[[Lease, Outcome], Settle],
+        *,
+        most_attempts: float = math.inf,
+        stale: bool = False,
     ) -> tuple[Outcome, Settle]:
         """Run the handlers that are not finished yet, and settle.
 
@@ -68,24 +72,29 @@ class Holder:
             lease: the right to do so.
             earlier: results of earlier attempts.
             conclude: says how to settle an outcome.
+            most_attempts: starts after which a handler is given up.
+            stale: a later event of the same order is done.
 
         Raises:
             LeaseLost: somebody else took over meanwhile; the result is refused.
             StoreUnavailable: the settle did not succeed for as long as the lease lasts.
         """
         self._keeper.hold(lease)
+        results = dict(earlier)
         try:
             outcome = await run_handlers(
                 handlers,
                 delivery,
-                earlier,
+                results,
                 self._run_in_thread,
                 None if self._observer is None else partial(self._handler_finished, delivery),
+                most_attempts=most_attempts,
+                stale=stale,
             )
             for error in outcome.failures:
                 logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
             wish = conclude(lease, outcome)
-            if not await self._settle_patiently(wish):
+            if not await self.settle_patiently(wish):
                 if self._observer is not None:
                     tell(self._observer.lease_lost, delivery)
                 raise LeaseLost(
@@ -95,7 +104,7 @@ class Holder:
         except LeftRunning:
             raise  # its thread goes on: the lease expires by itself, and not before the others may start
         except asyncio.CancelledError:
-            await self.settle(Settle(lease, "pending", "cancelled", earlier))
+            await self.settle(Settle(lease, "pending", "cancelled", results))
             raise
         finally:
             self._keeper.drop(lease)
@@ -110,8 +119,12 @@ class Holder:
         # Where a call costs no trip there is nothing to gather.
         return await self._settles(wish) if self._store.round_trip else (await self._store.settle([wish]))[0]
 
-    async def _settle_patiently(self, wish: Settle) -> bool:
-        """Settle, and while the store is away try again for as long as the lease lasts: the work is done."""
+    async def settle_patiently(self, wish: Settle) -> bool:
+        """Settle, and while the store is away try again for as long as the lease lasts: the work is done.
+
+        Raises:
+            StoreUnavailable: it did not succeed for so long.
+        """
         waited, pause = 0.0, FIRST_SETTLE_PAUSE
         while True:
             try:

@@ -24,7 +24,7 @@ class LeaseKeeper:
         self._store = store
         self._seconds = seconds
         self._alive = alive
-        self._held: dict[bytes, Lease] = {}
+        self._held: set[Lease] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -41,20 +41,20 @@ class LeaseKeeper:
 
     def hold(self, lease: Lease) -> None:
         """Keep `lease` alive until it is dropped."""
-        self._held[lease.token] = lease
+        self._held.add(lease)
 
     def drop(self, lease: Lease) -> None:
         """Let `lease` go."""
-        self._held.pop(lease.token, None)
+        self._held.discard(lease)
 
     def _run(self) -> None:
         pause = self._seconds / RENEWALS_PER_LEASE
-        last_round: dict[bytes, Lease] = {}
+        last_round: set[Lease] = set()
         while not self._stop.wait(pause) and self._alive():
             # One C call: the event loop's thread adds and removes meanwhile.
             held = self._held.copy()
             # A quick handler's lease is never seen twice: it costs no renewal at all.
-            leases = sorted(lease for token, lease in held.items() if token in last_round)
+            leases = sorted(held & last_round)
             if leases:
                 self._renew(leases, pause)
             last_round = held
@@ -69,7 +69,7 @@ class LeaseKeeper:
             logger.exception("cannot renew %d leases; trying again in %.1f s", len(leases), pause)
             return
         for lease, current in zip(leases, kept, strict=True):
-            if not current and lease.token in self._held:
+            if not current and lease in self._held:
                 self.drop(lease)
                 logger.warning(
                     "lost the lease of delivery %s: this process was stopped for longer than it lasts, and"

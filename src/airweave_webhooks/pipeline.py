@@ -7,9 +7,11 @@ import itertools
 import math
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from airweave_webhooks.backlog import BacklogWatch
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
 from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
@@ -18,13 +20,16 @@ from airweave_webhooks.events import AnyEvent, UnknownEvent
 from airweave_webhooks.execution import Outcome
 from airweave_webhooks.holder import Holder
 from airweave_webhooks.housekeeping import keep_house
-from airweave_webhooks.modes import Inline
-from airweave_webhooks.routing import Matched
+from airweave_webhooks.modes import Inbox, Mode
+from airweave_webhooks.routing import Matched, Table
 from airweave_webhooks.signing import Envelope, RawHeaders
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Settle, Store
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Origin, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
+from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.telemetry import Observer, logger
+from airweave_webhooks.worker import Worker
 
+DAY: Final = 86_400.0
 # Seconds that cancelled handlers get to clean up, after the grace period.
 CLEAN_UP: Final = 2.0
 
@@ -56,6 +61,10 @@ class Pipeline:
         retention: seconds for which a finished delivery is remembered.
         limits: bounds on bodies that are being read.
         observer: is told what happens; None costs nothing.
+        table: gives the handlers.
+
+    Raises:
+        ConfigurationError: the mode, the store and the handlers do not fit together.
     """
 
     def __init__(
@@ -63,10 +72,11 @@ class Pipeline:
         *,
         name: str,
         store: Store,
-        mode: Inline,
+        mode: Mode,
         retention: float,
         limits: BodyLimits,
         observer: Observer | None,
+        table: Callable[[], Table],
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.bodies: BodyReader = BodyReader(limits, self.loop)
@@ -85,9 +95,24 @@ class Pipeline:
         self._opening: asyncio.Task[None] | None = None
         self._open = False
         self._closing = False
-        self._housekeeper: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[object]] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._releases: set[asyncio.Task[None]] = set()
         self._claims = Coalescer(store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back)
+        self._backlog: BacklogWatch | None = None
+        self._worker: Worker | None = None
+        if not isinstance(mode, Inbox):
+            _refuse_what_needs_an_inbox(table())
+            return
+        if not isinstance(store, InboxStore) or not store.durable:
+            raise ConfigurationError(
+                f"Receiver(mode=Inbox()) acknowledges what it has stored, and {store!r} holds no inbox that outlives"
+                " the process: use store='sqlite:///path', or 'postgresql://…' for several machines"
+            )
+        self._backlog = BacklogWatch(store, name, mode)
+        if mode.worker:
+            self._worker = Worker(
+                store, self._holder, mode=mode, name=name, owner=self._owner, table=table, observer=observer
+            )
 
     async def open(self) -> None:
         """Open the store and start what runs in the background; once, however many ask at the same time.
@@ -107,7 +132,13 @@ class Pipeline:
     async def _start(self) -> None:
         await self._store.open()
         self._holder.start()
-        self._housekeeper = self.loop.create_task(keep_house(self._store, self._name, self._retention))
+        bodies = self._mode.keep_bodies_days * DAY if isinstance(self._mode, Inbox) else self._retention
+        self._background = {self.loop.create_task(keep_house(self._store, self._name, self._retention, bodies))}
+        if self._backlog is not None:
+            noted = self._worker.note if self._worker else None
+            self._background.add(self.loop.create_task(self._backlog.watch(noted)))
+        if self._worker is not None:
+            self._worker.start()
         self._open = True
 
     async def close(self) -> None:
@@ -116,6 +147,8 @@ class Pipeline:
         A handler that runs in a thread cannot be cancelled: its lease is left to expire.
         """
         self._closing = True
+        if self._worker is not None:
+            await self._worker.stop(self._mode.shutdown_grace, CLEAN_UP)
         if self._running:
             await asyncio.wait(self._running.values(), timeout=self._mode.shutdown_grace)
         if self._running:
@@ -132,12 +165,12 @@ class Pipeline:
         if not self._open:
             return
         self._open = False
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            await asyncio.wait([self._housekeeper])
+        for background in self._background:
+            background.cancel()
+        await asyncio.wait(self._background)
         await self._claims.settled()
-        if self._background:
-            await asyncio.wait(self._background, timeout=CLEAN_UP)
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=CLEAN_UP)
         await self._holder.stop()
         await self._store.close()
 
@@ -194,12 +227,16 @@ class Pipeline:
 
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
         claim = self._claim_for(delivery, matched)
+        if self._backlog is not None:
+            await self._backlog.admit(claim.key)
         # Where a call costs no trip there is nothing to gather.
         claimed = await self._claims(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, delivery)
+        if claim.into == "pending":
+            self._wake_worker()
         if claim.into != "leased":
-            return ACCEPTED if claim.into == "dead" else IGNORED
+            return IGNORED if claim.into == "done" else ACCEPTED
         delivery.attempt = claimed.attempt
         delivery.generation = claimed.generation
         lease = Lease(claim.key, claimed.fence, claim.token)
@@ -208,9 +245,15 @@ class Pipeline:
         return ACCEPTED if matched.waiting and wish.state == "dead" else outcome.reply
 
     def _claim_for(self, delivery: Delivery, matched: Matched) -> Claim:
-        into, reason, body = "leased", None, None
+        into: Literal["leased", "done", "dead", "pending"]
+        into, reason, body, origin = "leased", None, None, None
         if not matched.handlers:
-            into, reason, body = ("dead", "drift", delivery.body) if matched.waiting else ("done", "ignored", None)
+            into, reason = ("dead", "drift") if matched.waiting else ("done", "ignored")
+        elif self._backlog is not None:
+            into = "pending"
+        if into in {"dead", "pending"}:
+            body = delivery.body
+            origin = Origin(delivery.sent_at, delivery.headers, matched.order(delivery.event))
         return Claim(
             Key(self._name, delivery.tenant or "", delivery.key),
             delivery.id,
@@ -219,11 +262,18 @@ class Pipeline:
             facts_of(delivery.event),
             self._mode.lease,
             self._owner,
-            into,  # type: ignore[arg-type]
+            into,
             reason,
             body,
             self._retention,
+            origin,
         )
+
+    def _wake_worker(self) -> None:
+        if self._backlog is not None:
+            self._backlog.accepted()
+        if self._worker is not None:
+            self._worker.wake()
 
     def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:
         match claimed.verdict:
@@ -245,13 +295,25 @@ class Pipeline:
         """Release what was won for a caller that has gone."""
         if claimed.verdict == "claimed" and claim.into == "leased":
             lease = Lease(claim.key, claimed.fence, claim.token)
-            task = self.loop.create_task(self._release(Settle(lease, "pending", "released", claimed.results)))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            task = self.loop.create_task(
+                self._release(Settle(lease, "pending", "released", claimed.results, started=False))
+            )
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
 
     async def _release(self, wish: Settle) -> None:
         with contextlib.suppress(Unavailable, StoreDataError):  # then the lease runs out
             await self._holder.settle(wish)
+
+
+def _refuse_what_needs_an_inbox(table: Table) -> None:
+    for handler in table.handlers:
+        option = handler.options.for_an_inbox
+        if option is not None:
+            raise ConfigurationError(
+                f"handler {handler.id}: {option}=… can be kept to only by a worker, which decides what it starts: use"
+                " Receiver(mode=Inbox())"
+            )
 
 
 def facts_of(event: AnyEvent) -> Facts:

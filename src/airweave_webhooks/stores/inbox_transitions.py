@@ -42,6 +42,7 @@ def choose(records: Iterable[Record], wish: Take, now: float) -> list[Record]:
         and since <= now
         and is_suspect(record) == wish.suspects
         and record.facts.event_type not in wish.without
+        and (not wish.only or record.facts.event_type in wish.only)
         and not any(_blocks(other, record, now) for other in ours)
     ]
     return sorted(found, key=in_order_of_due)[: 1 if wish.suspects else wish.most]

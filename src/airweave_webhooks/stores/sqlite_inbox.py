@@ -36,7 +36,8 @@ _STALE: Final = """
 """
 _SELECTED: Final = f"d.rowid, {_STALE}, {', '.join('d.' + column.strip() for column in COLUMNS.split(','))}"
 _ALLOWED: Final = f"""
-    d.event_type NOT IN (SELECT value FROM json_each(:without)) AND {_NOT_BLOCKED}
+    d.event_type NOT IN (SELECT value FROM json_each(:without))
+    AND (:only = '[]' OR d.event_type IN (SELECT value FROM json_each(:only))) AND {_NOT_BLOCKED}
     AND (d.leases_lost + (d.state = 'leased') >= {SUSPECT_AFTER}) = :suspects
 """
 
@@ -106,6 +107,7 @@ def take(connection: sqlite3.Connection, wish: Take, now: float) -> list[Taken]:
         "token": wish.token,
         "now": now,
         "without": json.dumps([as_text(name) for name in wish.without]),
+        "only": json.dumps([as_text(name) for name in wish.only]),
         "suspects": wish.suspects,
         "most": most,
     }

@@ -14,7 +14,7 @@ import uvicorn
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from airweave_webhooks import Receiver
+    from airweave_webhooks import Inbox, Receiver
     from airweave_webhooks.stores import Store
 
 PATH: Final = "/webhooks/airweave"
@@ -207,6 +207,20 @@ def sqlite() -> "ASGIApp":
     return _routed("sqlite:///deliveries.db")  # in the server's working directory, which is its own
 
 
+def inbox() -> "ASGIApp":
+    """Ours as a Starlette route that acknowledges what is on the disk in SQLite; the worker is another process."""
+    from airweave_webhooks import Inbox
+
+    return _routed("sqlite:///deliveries.db", Inbox(worker=False))
+
+
+def inbox_worker() -> "ASGIApp":
+    """The same with the worker in the same process, which runs every handler meanwhile."""
+    from airweave_webhooks import Inbox
+
+    return _routed("sqlite:///deliveries.db", Inbox())
+
+
 def postgres() -> "ASGIApp":
     """Ours as a Starlette route, on PostgreSQL, likewise."""
     from airweave_webhooks import PostgresStore
@@ -221,10 +235,10 @@ def redis() -> "ASGIApp":
     return _routed(RedisStore(os.environ["BENCH_REDIS"], prefix=os.environ["BENCH_NAMESPACE"]))
 
 
-def _receiver(store: "str | Store") -> "Receiver":
+def _receiver(store: "str | Store", mode: "Inbox | None" = None) -> "Receiver":
     from airweave_webhooks import Receiver, SyncCompleted
 
-    receiver = Receiver(store=store)
+    receiver = Receiver(store=store, mode=mode)
 
     @receiver.on("sync.completed")
     async def handle(event: SyncCompleted) -> None:
@@ -233,10 +247,10 @@ def _receiver(store: "str | Store") -> "Receiver":
     return receiver
 
 
-def _routed(store: "str | Store") -> "ASGIApp":
+def _routed(store: "str | Store", mode: "Inbox | None" = None) -> "ASGIApp":
     from starlette.applications import Starlette
 
-    receiver = _receiver(store)
+    receiver = _receiver(store, mode)
     return Starlette(routes=[receiver.route(PATH)], lifespan=receiver.lifespan)
 
 
@@ -249,6 +263,8 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
     "memory": memory,
     "memory-route": memory_route,
     "sqlite": sqlite,
+    "inbox": inbox,
+    "inbox-worker": inbox_worker,
     "postgres": postgres,
     "redis": redis,
     "handwritten-asyncpg": handwritten_asyncpg,

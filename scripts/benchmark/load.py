@@ -99,11 +99,11 @@ def require_tools(cores: Cores) -> None:
 
 
 def send(pool: Pool, first: int, end: int, *, port: int, seconds: int, cores: Cores) -> Load:
-    """Send requests from `first` on, before `end`, for so many seconds; each has to be processed.
+    """Send requests from `first` on, before `end`, for so many seconds; each has to be new, and successful.
 
     Raises:
         PoolDryError: all were sent before the time was over.
-        BenchError: wrk failed, an answer was not `processed`, or a connection broke.
+        BenchError: wrk failed, an answer was neither `processed` nor `accepted`, or a connection broke.
     """
     script = str(Path(__file__).with_name("distinct.lua"))
     wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{PATH}"]
@@ -117,7 +117,7 @@ def send(pool: Pool, first: int, end: int, *, port: int, seconds: int, cores: Co
         raise BenchError(f"wrk gave no result: {ended.stdout}{ended.stderr}") from error
     if seen["refused"] or seen["socket_errors"]:
         raise BenchError(
-            f"{seen['refused']} of {seen['requests']} answers were not `processed` (the first: "
+            f"{seen['refused']} of {seen['requests']} answers were neither `processed` nor `accepted` (the first: "
             f"{seen['first_refused'] or 'none'}), and there were {seen['socket_errors']} socket errors"
         )
     if seen["exhausted"]:

@@ -80,6 +80,8 @@ RATIOS: Final = (
     Promise("memory / hand-written", "memory", "handwritten", 2.6, 3.8, _rate),
     Promise("memory-route / starlette", "memory-route", "starlette", 0.75, 0.90, _rate),
     Promise("sqlite / starlette", "sqlite", "starlette", 0.30, 0.45, _rate),
+    Promise("inbox / starlette", "inbox", "starlette", 0.30, 0.45, _rate),
+    Promise("inbox-worker / starlette", "inbox-worker", "starlette", 0.30, 0.45, _rate),
     Promise("postgres / starlette", "postgres", "starlette", 0.30, 0.45, _rate),
     Promise("redis / starlette", "redis", "starlette", 0.30, 0.45, _rate),
     Promise("postgres / hand-written", "postgres", "handwritten-asyncpg", 2.5, 2.5, _rate),

@@ -15,7 +15,15 @@ from airweave_webhooks.backlog import BacklogWatch
 from airweave_webhooks.bodies import BodyLimits, BodyReader
 from airweave_webhooks.deadlines import Deadlines
 from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
-from airweave_webhooks.errors import Busy, ConfigurationError, LeaseLost, ShuttingDown, StoreDataError, Unavailable
+from airweave_webhooks.errors import (
+    Busy,
+    ConfigurationError,
+    LeaseLost,
+    ShuttingDown,
+    StoreDataError,
+    StoreUnavailable,
+    Unavailable,
+)
 from airweave_webhooks.events import AnyEvent, UnknownEvent
 from airweave_webhooks.execution import Outcome
 from airweave_webhooks.holder import Holder
@@ -81,6 +89,9 @@ class Pipeline:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.bodies: BodyReader = BodyReader(limits, self.loop)
         self._deadlines: Deadlines[asyncio.Future[Reply]] = Deadlines(self.loop, mode.answer_within, _too_late)
+        self._claim_deadlines: Deadlines[asyncio.Future[Claimed]] = Deadlines(
+            self.loop, mode.answer_within, _too_late_to_store
+        )
         self._name = name
         self._store = store
         self._mode = mode
@@ -194,6 +205,8 @@ class Pipeline:
                 self._name,
             )
             await self.open()
+        if self._backlog is not None and matched.handlers:
+            return await self._acknowledge(self._backlog, delivery, matched, started)
         answer: asyncio.Future[Reply] = self.loop.create_future()
         # Not eagerly: the answers to all that came at once then leave at once, which saves both sides wake-ups.
         self._running[answer] = self.loop.create_task(self._work(delivery, matched, answer))
@@ -202,6 +215,28 @@ class Pipeline:
             return await answer
         finally:
             self._deadlines.stop(answer)
+
+    async def _acknowledge(self, backlog: BacklogWatch, delivery: Delivery, matched: Matched, started: float) -> Reply:
+        """Store a delivery for the worker. Needs no task: a client that hangs up takes nothing back."""
+        claim = self._claim_for(delivery, matched)
+        await backlog.admit(claim.key)
+        asked = self._claims.ask(claim)
+        self._claim_deadlines.start(asked, started)
+        try:
+            claimed = await asked
+        finally:
+            self._claim_deadlines.stop(asked)
+        if claimed.verdict != "claimed":
+            return self._not_ours(claimed, delivery)
+        self._stored(claim)
+        return ACCEPTED
+
+    def _stored(self, claim: Claim) -> None:
+        """There is something for a worker to do."""
+        if self._backlog is not None and claim.into == "pending":
+            self._backlog.accepted()
+            if self._worker is not None:
+                self._worker.wake()
 
     async def _work(self, delivery: Delivery, matched: Matched, answer: "asyncio.Future[Reply]") -> None:
         try:
@@ -227,14 +262,10 @@ class Pipeline:
 
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
         claim = self._claim_for(delivery, matched)
-        if self._backlog is not None:
-            await self._backlog.admit(claim.key)
         # Where a call costs no trip there is nothing to gather.
         claimed = await self._claims(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, delivery)
-        if claim.into == "pending":
-            self._wake_worker()
         if claim.into != "leased":
             return IGNORED if claim.into == "done" else ACCEPTED
         delivery.attempt = claimed.attempt
@@ -269,12 +300,6 @@ class Pipeline:
             origin,
         )
 
-    def _wake_worker(self) -> None:
-        if self._backlog is not None:
-            self._backlog.accepted()
-        if self._worker is not None:
-            self._worker.wake()
-
     def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:
         match claimed.verdict:
             case "duplicate":
@@ -293,6 +318,8 @@ class Pipeline:
 
     def _give_back(self, claim: Claim, claimed: Claimed) -> None:
         """Release what was won for a caller that has gone."""
+        if claimed.verdict == "claimed":
+            self._stored(claim)
         if claimed.verdict == "claimed" and claim.into == "leased":
             lease = Lease(claim.key, claimed.fence, claim.token)
             task = self.loop.create_task(
@@ -350,6 +377,11 @@ def _answer(answer: "asyncio.Future[Reply]", reply: Reply) -> None:
 
 def _too_late(answer: "asyncio.Future[Reply]") -> None:
     _answer(answer, TOO_LATE)
+
+
+def _too_late_to_store(asked: "asyncio.Future[Claimed]") -> None:
+    if not asked.done():
+        asked.set_exception(StoreUnavailable("the store did not answer in time"))
 
 
 def _claim_size(claim: Claim) -> int:

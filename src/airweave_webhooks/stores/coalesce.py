@@ -77,6 +77,14 @@ class Coalescer(Generic[Item, Result]):
             Busy: too much waits already.
             StoreUnavailable, StoreDataError: as the verb does.
         """
+        return await self.ask(item)
+
+    def ask(self, item: Item) -> "asyncio.Future[Result]":
+        """Run the verb for one item, without waiting: who no longer wants the answer cancels it.
+
+        Raises:
+            Busy: too much waits already.
+        """
         size = self._size(item)
         if len(self._waiting) >= self._most_waiting or self._bytes + size > self._most_bytes:
             raise Busy("too many calls wait for the store")
@@ -85,7 +93,7 @@ class Coalescer(Generic[Item, Result]):
         self._bytes += size
         if self._pump is None:
             self._pump = self._loop.create_task(self._drain())
-        return await answer
+        return answer
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from benchmark import claims
+from benchmark import claims, inbox
 from benchmark.apps import CONTENDERS
 from benchmark.databases import databases
 from benchmark.load import RATE, TOLERANCE, BenchError, Cores, Pool, PoolDryError, fill, require_tools, send
@@ -27,6 +27,8 @@ WARM_UP: Final = 1  # seconds of load before anything is counted
 def main() -> int:
     if sys.argv[1:2] == ["claims"]:
         return claims.main(sys.argv[2:])
+    if sys.argv[1:2] == ["inbox"]:
+        return inbox.main(sys.argv[2:])
     options = _options()
     # The last core serves and the first sends, because the kernel's own work gathers on the first.
     available = sorted(os.sched_getaffinity(0))

@@ -221,6 +221,39 @@ def inbox_worker() -> "ASGIApp":
     return _routed("sqlite:///deliveries.db", Inbox())
 
 
+def inbox_timed() -> "ASGIApp":
+    """An inbox with its worker that takes the time between its answers and its handlers; `scripts/bench inbox` asks."""
+    import time
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    from airweave_webhooks import Delivery, Inbox, Observer, Receiver, Reply
+
+    answered: dict[str, float] = {}
+    started: dict[str, float] = {}
+
+    class Watch(Observer):
+        def replied(self, delivery: Delivery, reply: Reply, seconds: float) -> None:  # noqa: ARG002
+            answered[delivery.id] = time.perf_counter()
+
+    receiver = Receiver(store="sqlite:///deliveries.db", mode=Inbox(), observer=Watch())
+
+    @receiver.on("sync.completed")
+    async def handle(delivery: Delivery) -> None:
+        started[delivery.id] = time.perf_counter()
+
+    async def latencies(_: Request) -> JSONResponse:
+        return JSONResponse([1e3 * (started[name] - moment) for name, moment in answered.items()])
+
+    return Starlette(
+        routes=[receiver.route(PATH), Route("/latencies", latencies)],
+        lifespan=receiver.lifespan,
+    )
+
+
 def postgres() -> "ASGIApp":
     """Ours as a Starlette route, on PostgreSQL, likewise."""
     from airweave_webhooks import PostgresStore
@@ -274,7 +307,8 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
 
 def serve(name: str, fd: int) -> None:
     """Serve one contender on a listening socket that is already open, until SIGTERM."""
-    config = uvicorn.Config(CONTENDERS[name](), loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    app = inbox_timed() if name == "inbox-timed" else CONTENDERS[name]()
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
 
 

@@ -71,12 +71,17 @@ class Load:
     p99_ms: float
 
 
+def body(number: int) -> bytes:
+    """An event of its own, of some 600 bytes."""
+    return _BODY % number
+
+
 def signed(number: int, timestamp: bytes) -> bytes:
     """Build one whole HTTP request: an id, a job and so a body and a signature of its own."""
     message_id = b"msg_2r%025d" % number
-    body = _BODY % number
-    signature = base64.b64encode(hmac.digest(KEY, b"%s.%s.%s" % (message_id, timestamp, body), "sha256"))
-    return _REQUEST % (PATH.encode(), len(body), message_id, timestamp, signature, body)
+    event = body(number)
+    signature = base64.b64encode(hmac.digest(KEY, b"%s.%s.%s" % (message_id, timestamp, event), "sha256"))
+    return _REQUEST % (PATH.encode(), len(event), message_id, timestamp, signature, event)
 
 
 def fill(file: Path, count: int) -> Pool:

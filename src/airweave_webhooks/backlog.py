@@ -36,6 +36,7 @@ class BacklogWatch:
     async def watch(self, found: Callable[[Backlog], None] | None) -> None:
         """Look for ever, and pass on what was found."""
         while True:
+            await asyncio.sleep(WATCH_EVERY)
             try:
                 backlog = await self.look()
                 if found is not None:
@@ -44,7 +45,6 @@ class BacklogWatch:
                 logger.warning("receiver %s cannot look at its inbox: %s", self._name, error)
             except Exception:
                 logger.exception("receiver %s cannot look at its inbox", self._name)
-            await asyncio.sleep(WATCH_EVERY)
 
     async def look(self) -> Backlog:
         """Look now.

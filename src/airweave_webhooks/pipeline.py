@@ -142,6 +142,11 @@ class Pipeline:
 
     async def _start(self) -> None:
         await self._store.open()
+        try:
+            backlog = await self._backlog.look() if self._backlog is not None else None
+        except BaseException:
+            await self._store.close()
+            raise
         self._holder.start()
         bodies = self._mode.keep_bodies_days * DAY if isinstance(self._mode, Inbox) else self._retention
         self._background = {self.loop.create_task(keep_house(self._store, self._name, self._retention, bodies))}
@@ -149,7 +154,7 @@ class Pipeline:
             noted = self._worker.note if self._worker else None
             self._background.add(self.loop.create_task(self._backlog.watch(noted)))
         if self._worker is not None:
-            self._worker.start()
+            self._worker.start(backlog)
         self._open = True
 
     async def close(self) -> None:

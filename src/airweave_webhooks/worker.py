@@ -74,8 +74,10 @@ class Worker:
         self._drain_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, backlog: Backlog | None) -> None:
+        """Begin; with a backlog if it is known."""
+        if backlog is not None:
+            self.note(backlog)
         self._tasks = [self._loop.create_task(self._run()), self._loop.create_task(self._beat())]
 
     def wake(self) -> None:

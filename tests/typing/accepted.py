@@ -1,5 +1,6 @@
 """User code that type checkers must accept as it stands, and that must run."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, assert_type
 from uuid import UUID
@@ -18,6 +19,7 @@ from airweave_webhooks import (
     CollectionEvent,
     Delivery,
     Event,
+    Inbox,
     Inline,
     MemoryStore,
     Observer,
@@ -293,6 +295,7 @@ receivers = [
     Receiver(secrets=secrets_of),
     Receiver(secrets=secrets_of_later),
     Receiver(secrets=lambda: SECRET),
+    Receiver(store="sqlite:///airweave.db", mode=Inbox(worker=False, concurrency=10, first_pause=0.5)),
     Receiver(secrets=lambda tenant: SECRET if tenant == "acme" else None),
     Receiver(
         name="all",
@@ -353,3 +356,22 @@ def exactly_once_in_a_thread(delivery: Delivery, session: orm.Session, connectio
     assert_type(once(delivery, session, table=once_table(MetaData(), schema="app")), bool)
     assert_type(once(delivery, orm.scoped_session(orm.sessionmaker(create_engine("sqlite://")))), bool)
     assert_type(once_with_psycopg(delivery, connection), bool)
+
+
+# Inbox mode.
+
+
+@receiver.on("sync.*", order_by="sync_job_id", stale="drop", timeout=30, max_attempts=5, concurrency=2, id="ordered")
+async def ordered(event: SyncEvent) -> None:
+    """Options stand beside filters."""
+
+
+async def operated(stop: asyncio.Event) -> None:
+    """A worker of its own, and its health."""
+    await receiver.work(concurrency=5, stop=stop)
+    health = await receiver.health()
+    assert_type(health.oldest_pending, float)
+    assert_type(health.worker_seen, float | None)
+
+
+Starlette(routes=[receiver.route("/webhooks/airweave"), receiver.health_route("/health")])

@@ -10,6 +10,7 @@ from airweave_webhooks import (
     CollectionEvent,
     Delivery,
     Event,
+    Inbox,
     Inline,
     MemoryStore,
     Observer,
@@ -167,6 +168,12 @@ Receiver(mode="inline")  # refused
 Receiver(mode=Inline)  # refused
 Receiver(mode=Inline(timeout=5))  # refused
 Receiver(mode=Inline(answer_within="5"))  # refused
+Receiver(mode=Inbox(concurrency="5"))  # refused
+Receiver(mode=Inbox(worker="no"))  # refused
+receiver.on("sync.completed", order_by="sync_jobid")(print)  # refused
+receiver.on("sync.completed", timeout="5")(print)  # refused
+receiver.on("sync.completed", order_by="sync_job_id", stale="keep")(print)  # refused
+receiver.work()  # refused
 Receiver(key=lambda delivery: delivery.sent_at)  # refused
 Receiver(key=lambda delivery: delivery.natural_key)  # refused
 Receiver(tolerance="5 minutes")  # refused

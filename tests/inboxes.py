@@ -1,0 +1,78 @@
+"""A receiver in inbox mode on a file, and what tests do with it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from airweave_webhooks import Inbox, Observer, Receiver, Reply, SQLiteStore
+from airweave_webhooks.stores.base import Key, Record
+from airweave_webhooks.testing.payloads import payload
+from conftest import SECRET, sign
+
+QUICK: Mapping[str, Any] = {"first_pause": 0.02, "longest_pause": 0.05, "poll": 0.02, "shutdown_grace": 2.0}
+"""A mode whose pauses a test can wait for, in seconds."""
+
+
+def body(event_type: str = "sync.completed", /, **changed: object) -> bytes:
+    """A body like the sender's, with other values."""
+    return json.dumps(json.loads(payload(event_type)) | changed).encode()
+
+
+class World:
+    """A receiver, and what its handlers were started for."""
+
+    def __init__(self, path: Path, *, observer: Observer | None = None, **mode: Any) -> None:
+        self.store = SQLiteStore(path / "inbox.db")
+        self.receiver = Receiver(secrets=SECRET, store=self.store, mode=Inbox(**{**QUICK, **mode}), observer=observer)
+        self.seen: list[Any] = []
+
+    async def send(self, message_id: str = "msg_1", event: bytes = b"") -> Reply:
+        event = event or body()
+        return await self.receiver.handle(sign(event, message_id=message_id), event)
+
+    async def accept(self, *message_ids: str, event: bytes = b"") -> None:
+        """Send some that must be accepted."""
+        for message_id in message_ids:
+            assert (await self.send(message_id, event)).outcome == "accepted"
+
+    async def record(self, message_id: str = "msg_1") -> Record:
+        (record,) = await self.store.get([Key("default", "", message_id)])
+        assert record is not None
+        return record
+
+    async def settled(self, *message_ids: str, state: str | None = None) -> Record:
+        """Wait until some are finished, or in a state; return the last one's record."""
+        states = {"done", "dead"} if state is None else {state}
+        give_up = time.monotonic() + 10
+        while True:
+            records = [await self.record(message_id) for message_id in message_ids or ("msg_1",)]
+            if all(record.state in states for record in records):
+                return records[-1]
+            assert time.monotonic() < give_up, records
+            await asyncio.sleep(0.005)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        give_up = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < give_up, self.seen
+            await asyncio.sleep(0.002)
+
+    async def fill(self, *messages: tuple[str, bytes]) -> None:
+        """Store deliveries, and let nobody work on them yet."""
+        mode = self.receiver._mode
+        self.receiver._mode = Inbox(**QUICK, worker=False)
+        async with self.receiver:
+            for message_id, event in messages:
+                await self.accept(message_id, event=event)
+        self.receiver._mode = mode
+
+    @asynccontextmanager
+    async def filled(self, *messages: tuple[str, bytes]) -> AsyncIterator[None]:
+        """Store deliveries before any worker looks; the block begins with a worker."""
+        await self.fill(*messages)
+        async with self.receiver:
+            yield

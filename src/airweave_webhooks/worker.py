@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from airweave_webhooks.delivery import Delivery
-from airweave_webhooks.errors import LeaseLost, StoreDataError, StoreUnavailable, Unavailable
+from airweave_webhooks.errors import LeaseLost, StoreDataError, Unavailable
 from airweave_webhooks.events import AnyEvent, parse
 from airweave_webhooks.execution import Outcome
 from airweave_webhooks.holder import Holder
@@ -70,6 +70,7 @@ class Worker:
         self._stopping = False
         self._suspects_wait = False
         self._alone: asyncio.Task[None] | None = None
+        self._unsure: Take | None = None
         self._next_drain = 0.0
         self._drain_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -163,6 +164,7 @@ class Worker:
         Returns:
             Whether there may be more to start at once.
         """
+        await self._make_sure()
         if self._alone is not None:
             return False
         if self._suspects_wait and self._loop.time() >= self._next_drain:
@@ -197,11 +199,16 @@ class Worker:
     ) -> list[Taken]:
         token = self._token_prefix + next(self._token_numbers).to_bytes(8)
         wish = Take(self._name, most, token, self._mode.lease, self._owner, suspects, without, only)
-        try:
-            return await self._store.take(wish)
-        except StoreUnavailable:
-            # It may have been done, and nobody would know until the leases end: the same token finds what it took.
-            return await self._store.take(wish)
+        self._unsure = wish
+        taken = await self._store.take(wish)
+        self._unsure = None
+        return taken
+
+    async def _make_sure(self) -> None:
+        """Give back what a take has taken that was not answered: without this it would wait for its leases to end."""
+        if self._unsure is not None:
+            await self._put_back(await self._store.take(self._unsure))
+            self._unsure = None
 
     async def _put_back(self, taken: Sequence[Taken]) -> None:
         await asyncio.gather(*[self._holder.settle_patiently(_put_back(record)) for record, _ in taken])

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from airweave_webhooks import Delivery, Inbox, Observer, Reject, Retry, SyncEvent, UnknownEvent
+from airweave_webhooks.errors import StoreUnavailable
 from airweave_webhooks.stores.base import Record, Settle
-from airweave_webhooks.stores.inbox import Take
+from airweave_webhooks.stores.inbox import Backlog, Take, Taken
 from airweave_webhooks.testing.contracts import opened
 from inboxes import World, body
 
@@ -549,3 +550,64 @@ async def test_settling_is_durable_before_it_counts(make: Callable[..., World]) 
         await world.accept("msg_1")
         record = await world.settled()
     assert (record.state, record.attempts) == ("done", 2)
+
+
+async def test_an_outage_of_the_store(make: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
+    """The worker says so and goes on afterwards; what a take took without an answer waits for no lease to end."""
+    world = make(concurrency=1)
+    world.receiver.on("sync.*")(lambda: world.seen.append(1))
+    take = world.store.take
+    errors: list[Exception] = [StoreUnavailable("after the commit"), StoreUnavailable("before"), ZeroDivisionError()]
+
+    async def failing(wish: Take) -> list[Taken]:
+        if errors:
+            error = errors.pop(0)
+            if "after" in str(error):
+                assert await take(wish)
+            raise error
+        return await take(wish)
+
+    world.store.take = failing  # type: ignore[method-assign,assignment]
+    async with world.filled(("msg_1", body())):
+        record = await world.settled()
+    assert (record.attempts, record.leases_lost, world.seen) == (1, 0, [1])
+    assert "the worker of receiver default waits 0.1 s: after the commit" in caplog.text
+    assert "the worker of receiver default failed" in caplog.text
+
+
+async def test_others_are_waited_for_but_not_for_ever(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long handler keeps a suspect waiting, and the suspect keeps nobody else waiting for it."""
+    monkeypatch.setattr("airweave_webhooks.worker.DRAIN_FOR", 0.1)
+    monkeypatch.setattr("airweave_webhooks.worker.DRAIN_AGAIN_AFTER", 0.2)
+    world = make(concurrency=2)
+    go = asyncio.Event()
+
+    @world.receiver.on("sync.*")
+    async def handler(delivery: Delivery) -> None:
+        world.seen.append(delivery.id)
+        if delivery.id == "long":
+            await go.wait()
+
+    await world.fill(("suspicious", body()))
+    await lose_leases(world, 2)
+    await world.fill(("long", body()))
+    world.receiver.on("search.failed", id="late")(lambda: None)
+    async with opened(lambda: world.store) as store:
+        # So that the long one is started first.
+        await store._file.write(  # type: ignore[attr-defined]
+            lambda connection: connection.execute(
+                "UPDATE deliveries SET lease_until = ? WHERE key = 'suspicious'", [time.time() + 0.3]
+            )
+        )
+    async with world.receiver:
+        await world.until(lambda: world.seen == ["long"])
+        await asyncio.sleep(0.4)
+        world.receiver._pipelines[asyncio.get_running_loop()]._worker.note(Backlog(suspects=1))  # type: ignore[union-attr]
+        await world.accept("msg_1")
+        await world.settled("msg_1")
+        assert "suspicious" not in world.seen
+        go.set()
+        await world.settled("suspicious")
+    assert world.seen == ["long", "msg_1", "suspicious"]

@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TRIES_WHEN_BUSY = 5
+MOST_TURNS = 20
 FIRST_BUSY_PAUSE = 0.005  # seconds; doubled each time, with jitter
 
 
@@ -103,6 +104,7 @@ class Coalescer(Generic[Item, Result]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 await self._run(self._next_batch())
         except BaseException:  # the loop is being torn down
             for call in self._waiting:
@@ -111,6 +113,18 @@ class Coalescer(Generic[Item, Result]):
             raise
         finally:
             self._pump = None
+
+    async def _gather(self) -> None:
+        """Wait for calls that are about to be made: those of requests which the event loop has not looked at yet.
+
+        A lone call waits for one turn of the loop. Under load a batch is as long as there are requests, so that few
+        trips serve all; without it the trip would begin with the first handful and the others would make the next one.
+        """
+        for _ in range(MOST_TURNS):
+            waiting = len(self._waiting)
+            await asyncio.sleep(0)
+            if len(self._waiting) == waiting or waiting >= self._most_items:
+                return
 
     def _next_batch(self) -> list[_Call[Item, Result]]:
         batch: dict[Key, _Call[Item, Result]] = {}

@@ -19,8 +19,8 @@ pytest.register_assert_rewrite(
     *(
         f"airweave_webhooks.testing.contracts.{subject}"
         for subject in (
-            *("backlogs", "batches", "claims", "clocks", "durability", "holding", "inbox", "leases", "orders"),
-            *("records", "replays", "retention", "searches", "settles", "taking"),
+            *("batches", "claims", "clocks", "durability", "holding", "inbox", "leases", "orders", "records"),
+            *("replays", "retention", "searches", "settles", "taking", "workers"),
         )
     )
 )

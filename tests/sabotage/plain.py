@@ -2,10 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
+from airweave_webhooks.errors import StoreUnavailable
 from airweave_webhooks.stores import inbox_transitions, transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
 from airweave_webhooks.stores.inbox import Backlog, Cursor, Search, Take, Taken, Tally
@@ -81,6 +82,19 @@ class PlainInbox(PlainStore):
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)
         self._beats: dict[str, float] = {}
+        self._opened = 0
+
+    async def open(self) -> None:
+        self._opened += 1
+
+    async def close(self) -> None:
+        self._opened -= 1
+
+    @property
+    def _all(self) -> Collection[Record]:
+        if not self._opened:
+            raise StoreUnavailable("closed")
+        return self._records.values()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         now = self._clock()  # one for all, so that a search finds some that came at the same time
@@ -88,7 +102,7 @@ class PlainInbox(PlainStore):
 
     async def take(self, take: Take) -> list[Taken]:
         now = self._clock()
-        records = self._records.values()
+        records = self._all
         found = inbox_transitions.choose(records, take, now)
         taken = [inbox_transitions.take(record, take, records, now) for record in found]
         return [one._replace(record=replace(one.record)) for one in taken]
@@ -97,11 +111,12 @@ class PlainInbox(PlainStore):
         return nullcontext()
 
     async def beat(self, receiver: str, owner: str) -> None:
+        assert self._all is not None
         self._beats[receiver] = self._clock()
 
     async def backlog(self, receiver: str) -> Backlog:
         now = self._clock()
-        ours = [record for record in self._records.values() if record.key.receiver == receiver]
+        ours = [record for record in self._all if record.key.receiver == receiver]
         held = [record for record in ours if record.body is not None]
         due = [record for record in held if _age(record, now) >= 0]
         return Backlog(
@@ -111,17 +126,17 @@ class PlainInbox(PlainStore):
             dead=sum(record.state == "dead" for record in ours),
             leases_lost=sum(record.leases_lost for record in ours),
             worker_seen=now - self._beats[receiver] if receiver in self._beats else None,
-            disk=sum(1000 + len(record.body or b"") for record in self._records.values()),
+            disk=sum(1000 + len(record.body or b"") for record in self._all),
         )
 
     def _free(self, receiver: str, now: float) -> list[Record]:
         """What would be taken."""
         takes = [Take(receiver, 1, b"", 0.0, suspects=suspects) for suspects in (False, True)]
-        return [record for take in takes for record in inbox_transitions.choose(self._records.values(), take, now)]
+        return [record for take in takes for record in inbox_transitions.choose(self._all, take, now)]
 
     async def forget_bodies(self, *, done_for: float, most: int) -> int:
         before = self._clock() - done_for
-        old = [record for record in self._records.values() if inbox_transitions.has_old_body(record, before)]
+        old = [record for record in self._all if inbox_transitions.has_old_body(record, before)]
         for record in old[:most]:
             record.body = None
         return len(old[:most])
@@ -134,19 +149,19 @@ class PlainInbox(PlainStore):
         return len(self._found(search))
 
     def _found(self, search: Search) -> list[Record]:
-        return [record for record in self._records.values() if inbox_transitions.finds(search, record)]
+        return [record for record in self._all if inbox_transitions.finds(search, record)]
 
     async def replay(self, keys: Sequence[Key], *, who: str, why: str) -> list[bool]:
         return [self._replay(key, who, why) for key in keys]
 
     def _replay(self, key: Key, who: str, why: str) -> bool:
-        record = self._find(key)
+        record = self._find(key) if self._all else None
         return record is not None and inbox_transitions.replay(record, who, why, self._clock())
 
     async def tally(self, receiver: str) -> list[Tally]:
         alike = Counter(
             (record.state, record.reason, record.facts.event_type)
-            for record in self._records.values()
+            for record in self._all
             if record.key.receiver == receiver
         )
         return [Tally(*kind, alike[kind]) for kind in sorted(alike, key=lambda kind: (kind[0], kind[1] or "", kind[2]))]

@@ -167,8 +167,9 @@ class SearchContract(InboxTests):
     async def test_pages_of_a_search(self, store: InboxStore) -> None:
         """The wish holds on every page."""
         await self.put_at_once(store, *(a_delivery(f"{n}", tenant="t" if n % 2 else "") for n in range(9)))
-        found = await self.all_of(store, search(tenant="t"), most=2)
-        assert sorted(record.key.key for record in found) == ["1", "3", "5", "7"]
+        for tenant, expected in (("t", "1357"), ("", "02468")):
+            found = await self.all_of(store, search(tenant=tenant), most=2)
+            assert "".join(sorted(record.key.key for record in found)) == expected
 
     async def test_what_comes_meanwhile_moves_no_page(self, store: InboxStore) -> None:
         """It is later, so it would be on a page that was seen; what is forgotten leaves the others."""

@@ -16,15 +16,23 @@ a few seconds; a time that must not change is compared exactly. Needs the `testi
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
+from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores.base import Store
 from airweave_webhooks.stores.inbox import InboxStore
-from airweave_webhooks.testing.inbox_model import InboxModel
-from airweave_webhooks.testing.store_model import StoreModel
+
+if find_spec("hypothesis") is None:
+    raise ConfigurationError(
+        "airweave_webhooks.testing.model needs the `hypothesis` package: pip install 'airweave-webhooks[testing]'"
+    )
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from airweave_webhooks.testing.inbox_model import InboxModel
+from airweave_webhooks.testing.store_model import StoreModel
 
 QUICK: Final = settings(
     max_examples=25,
@@ -49,7 +57,10 @@ def prove(make_store: Callable[[str], Store], how: settings = QUICK) -> None:
     Raises:
         AssertionError: a store did what the model does not; hypothesis prints the steps.
     """
-
     kind = InboxModel if isinstance(make_store("model"), InboxStore) else StoreModel
-    model: Any = type("Model", (kind,), {"make_store": lambda _, name: make_store(name)})
+
+    def make(_: object, name: str) -> Store:
+        return make_store(name)
+
+    model: Any = type("Model", (kind,), {"make_store": make})
     run_state_machine_as_test(model, settings=how)

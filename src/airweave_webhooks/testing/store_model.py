@@ -6,20 +6,13 @@ import uuid
 from collections.abc import Coroutine
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import Any, Final, Literal, NamedTuple, TypeVar
-
-from airweave_webhooks.errors import ConfigurationError
-from airweave_webhooks.stores import transitions
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle, Store
-
-if find_spec("hypothesis") is None:
-    raise ConfigurationError(
-        "airweave_webhooks.testing.model needs the `hypothesis` package: pip install 'airweave-webhooks[testing]'"
-    )
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from airweave_webhooks.stores import transitions
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle, Store
 
 T = TypeVar("T")
 Item = TypeVar("Item", bound=tuple[Any, ...])
@@ -93,6 +86,7 @@ _wishes: Final = st.builds(
     st.sampled_from([None, "because"]),
     st.sampled_from([None, b"", b"\0[]\xff"]),
     keep=st.just(30 * 86_400.0),
+    origin=st.none(),  # what is not given, hypothesis makes up
 )
 
 
@@ -139,6 +133,7 @@ class StoreModel(RuleBasedStateMachine):
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run what a store does, in time."""
+
         async def bounded() -> T:
             async with asyncio.timeout(60):
                 return await work

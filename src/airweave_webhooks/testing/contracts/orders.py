@@ -1,7 +1,7 @@
 """Deliveries that wait for each other, and those that come too late."""
 
 import asyncio
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pytest
 
@@ -10,7 +10,7 @@ from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.testing.contracts.base import BRIEF, HOUR, a_claim, lapse
 from airweave_webhooks.testing.contracts.inbox import InboxTests, a_delivery, a_take, names
 
-ELSEWHERE: Final[dict[str, dict[str, Any]]] = {
+ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "another order": {"order": "other"},
     "another tenant": {"tenant": "u"},
     "another receiver": {"receiver": "other"},
@@ -20,9 +20,17 @@ ELSEWHERE: Final[dict[str, dict[str, Any]]] = {
 """What makes two deliveries not wait for each other."""
 
 
-def ordered(name: str, happened: float | None, **changes: Any) -> Claim:
+def ordered(
+    name: str,
+    happened: float | None,
+    *,
+    receiver: str = "default",
+    tenant: str = "t",
+    order: str = "docs",
+    event_type: str = "sync.completed",
+) -> Claim:
     """A delivery in an order."""
-    return a_delivery(name, happened=happened, **{"tenant": "t", "order": "docs", **changes})
+    return a_delivery(name, receiver=receiver, tenant=tenant, order=order, happened=happened, event_type=event_type)
 
 
 class OrderContract(InboxTests):

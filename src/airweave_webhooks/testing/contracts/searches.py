@@ -55,7 +55,7 @@ SEARCHES: Final[dict[str, tuple[dict[str, Any], str]]] = {
 
 def search(**changes: Any) -> Search:
     """A search, of the receiver `default` unless it says another."""
-    return Search(**{"receiver": "default", **changes})
+    return Search("default")._replace(**changes)
 
 
 class SearchContract(InboxTests):

@@ -128,7 +128,7 @@ class TakingContract(InboxTests):
             await self.put(store, a_delivery(f"msg_{n}"))
         batches = [names(await store.take(a_take(most=most))) for _ in range(6)]
         assert [len(batch) for batch in batches] == [min(most, max(0, 5 - n * most)) for n in range(6)]
-        assert sum(batches, []) == [f"msg_{n}" for n in range(5)]
+        assert [name for batch in batches for name in batch] == [f"msg_{n}" for n in range(5)]
 
     async def test_a_lost_lease_is_taken_over(self, store: InboxStore) -> None:
         """Not before it has run out; then the one who had it has no part in it any more."""

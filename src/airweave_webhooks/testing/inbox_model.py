@@ -52,6 +52,7 @@ _takes: Final = st.builds(
     st.sampled_from(["worker:1", "worker:\N{SNOWMAN}"]),
     st.sampled_from([False, False, False, True]),
     st.sampled_from([(), (), ("sync.failed",), ("search.completed", "sync")]),
+    st.sampled_from([(), (), (), ("sync.completed", "sync.failed")]),
 )
 _searches: Final = st.builds(
     Search,

@@ -62,9 +62,10 @@ def a_take(
     lease: float = LONG,
     suspects: bool = False,
     without: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Take:
     """A take as a worker makes it; every call has a token of its own."""
-    return Take(receiver, most, os.urandom(16), lease, "worker:1", suspects, without)
+    return Take(receiver, most, os.urandom(16), lease, "worker:1", suspects, without, only)
 
 
 def names(taken: Sequence[Taken]) -> list[str]:

@@ -118,6 +118,7 @@ class OrderContract(InboxTests):
         (suspect,) = await store.take(a_take(suspects=True))
         await self.ended(store, suspect)
         assert await store.take(a_take(without=["sync.failed"])) == []
+        assert await store.take(a_take(only=["sync.completed"])) == []
         await self.taken(store, "b")
 
     async def test_a_suspect_waits_for_its_order(self, store: InboxStore) -> None:

@@ -29,6 +29,7 @@ POISON: Final = {
     "receiver": a_take(receiver="\0\ud800"),
     "owner": a_take(receiver="other")._replace(owner="\0\ud800"),
     "without": a_take(receiver="other", without=["\0", "\ud800", "'; --"]),
+    "only": a_take(receiver="other", only=["\0", "\ud800", "'; --"]),
     "a long lease": a_take(receiver="other", lease=2.0**70),
 }
 """Takes that a store may refuse with `StoreDataError`; `other` has one delivery."""
@@ -273,6 +274,20 @@ class TakingContract(InboxTests):
         assert names(await store.take(a_take(most=2, without=without))) == ["msg_1", "msg_2"]
         assert names(await store.take(a_take(without=[""]))) == ["msg_0", "msg_3"]
         assert names(await store.take(a_take(without=["sync.completed"]))) == ["msg_4"]
+
+    async def test_some_event_types_only(self, store: InboxStore) -> None:
+        """Those that are named, exactly, and not left alone as well; the others keep their place."""
+        for n, event_type in enumerate(("sync.completed", "sync.failed", "Sync.completed", "sync.completed", "")):
+            await self.put(store, a_delivery(f"msg_{n}", event_type=event_type))
+        assert await store.take(a_take(only=["sync", "sync.%", "sync.completed "])) == []
+        assert await store.take(a_take(only=["sync.failed"], without=["sync.failed"])) == []
+        assert await store.take(a_take(only=["sync.completed"], suspects=True)) == []
+        assert names(await store.take(a_take(most=2, only=["Sync.completed", "", "missing"]))) == ["msg_2", "msg_4"]
+        take = a_take(only=["sync.completed"])
+        first = await store.take(take)
+        assert names(first) == ["msg_0", "msg_3"]
+        assert await store.take(take._replace(only=["sync.failed"])) == first
+        assert names(await store.take(a_take())) == ["msg_1"]
 
     async def test_suspects_can_be_left_alone(self, store: InboxStore) -> None:
         """By their event type, too."""

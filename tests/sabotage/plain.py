@@ -1,11 +1,15 @@
-"""The store that the sabotaged ones are made of: right, and as plain as can be."""
+"""The stores that the sabotaged ones are made of: right, and as plain as can be."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
-from airweave_webhooks.stores import transitions
+from airweave_webhooks.errors import StoreUnavailable
+from airweave_webhooks.stores import inbox_transitions, transitions
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.inbox import Backlog, Cursor, Search, Take, Taken, Tally
 
 
 class PlainStore:
@@ -70,3 +74,100 @@ class PlainStore:
 
     def _find(self, key: Key) -> Record | None:
         return self._records.get(key)
+
+
+class PlainInbox(PlainStore):
+    """And `inbox_transitions`."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._beats: dict[str, float] = {}
+        self._opened = 0
+
+    async def open(self) -> None:
+        self._opened += 1
+
+    async def close(self) -> None:
+        self._opened -= 1
+
+    @property
+    def _all(self) -> Collection[Record]:
+        if not self._opened:
+            raise StoreUnavailable("closed")
+        return self._records.values()
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        now = self._clock()  # one for all, so that a search finds some that came at the same time
+        return [self._claim(claim, now) for claim in claims]
+
+    async def take(self, take: Take) -> list[Taken]:
+        now = self._clock()
+        records = self._all
+        found = inbox_transitions.choose(records, take, now)
+        taken = [inbox_transitions.take(record, take, records, now) for record in found]
+        return [one._replace(record=replace(one.record)) for one in taken]
+
+    def listening(self, receiver: str, wake: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    async def beat(self, receiver: str, owner: str) -> None:
+        assert self._all is not None
+        self._beats[receiver] = self._clock()
+
+    async def backlog(self, receiver: str) -> Backlog:
+        now = self._clock()
+        ours = [record for record in self._all if record.key.receiver == receiver]
+        held = [record for record in ours if record.body is not None]
+        due = [record for record in held if _age(record, now) >= 0]
+        return Backlog(
+            pending=sum(record.state == "pending" for record in held),
+            oldest=max((_age(record, now) for record in self._free(receiver, now)), default=0.0),
+            suspects=sum(inbox_transitions.is_suspect(record) for record in due),
+            dead=sum(record.state == "dead" for record in ours),
+            leases_lost=sum(record.leases_lost for record in ours),
+            worker_seen=now - self._beats[receiver] if receiver in self._beats else None,
+            disk=sum(1000 + len(record.body or b"") for record in self._all),
+        )
+
+    def _free(self, receiver: str, now: float) -> list[Record]:
+        """What would be taken."""
+        takes = [Take(receiver, 1, b"", 0.0, suspects=suspects) for suspects in (False, True)]
+        return [record for take in takes for record in inbox_transitions.choose(self._all, take, now)]
+
+    async def forget_bodies(self, *, done_for: float, most: int) -> int:
+        before = self._clock() - done_for
+        old = [record for record in self._all if inbox_transitions.has_old_body(record, before)]
+        for record in old[:most]:
+            record.body = None
+        return len(old[:most])
+
+    async def search(self, search: Search, *, after: Cursor | None = None, most: int) -> list[Record]:
+        page = inbox_transitions.page_of(self._found(search), after, most)
+        return [replace(record, body=None, origin=None) for record in page]
+
+    async def count(self, search: Search) -> int:
+        return len(self._found(search))
+
+    def _found(self, search: Search) -> list[Record]:
+        return [record for record in self._all if inbox_transitions.finds(search, record)]
+
+    async def replay(self, keys: Sequence[Key], *, who: str, why: str) -> list[bool]:
+        return [self._replay(key, who, why) for key in keys]
+
+    def _replay(self, key: Key, who: str, why: str) -> bool:
+        record = self._find(key) if self._all else None
+        return record is not None and inbox_transitions.replay(record, who, why, self._clock())
+
+    async def tally(self, receiver: str) -> list[Tally]:
+        alike = Counter(
+            (record.state, record.reason, record.facts.event_type)
+            for record in self._all
+            if record.key.receiver == receiver
+        )
+        return [Tally(*kind, alike[kind]) for kind in sorted(alike, key=lambda kind: (kind[0], kind[1] or "", kind[2]))]
+
+
+def _age(record: Record, now: float) -> float:
+    """Seconds for which a record has been due; negative for one that is not."""
+    since = inbox_transitions.due_since(record)
+    return -1.0 if since is None else now - since

@@ -15,23 +15,28 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from airweave_webhooks.stores import MemoryStore, transitions
+from airweave_webhooks.stores import MemoryStore, inbox_transitions, transitions
 from airweave_webhooks.stores.base import Store
 from airweave_webhooks.testing.contracts import (
     ClockContract,
     DurabilityContract,
+    InboxContract,
     SharedStoreContract,
     StoreContract,
     opened,
 )
 from airweave_webhooks.testing.contracts.base import HOUR, Contract
 from airweave_webhooks.testing.contracts.clocks import HostClock
+from airweave_webhooks.testing.contracts.inbox import InboxTests
 from conftest import Clock
 from sabotage import SABOTAGED, Disk, DurableMemory, plain
-from sabotage.plain import PlainStore
+from sabotage.plain import PlainInbox, PlainStore
 
-# In a full run one of them was seen to wait for ever; it counts as found, and must not take long.
+# In a full run one of them was seen to wait for ever, which is also found, but must not take long.
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+
+# Seconds for one test of a contract on a store whose time costs none.
+LONGEST: Final = 2.0
 
 REAL_SLEEP: Final = asyncio.sleep
 
@@ -74,6 +79,30 @@ class TickingClock(Clock):
 
 FOR_ALL: Final = contract_tests(StoreContract)
 FOR_DURABLE: Final = contract_tests(DurabilityContract)
+OWN: Final = {name for part in InboxContract.__mro__ if issubclass(part, InboxTests) for name in vars(part)}
+FOR_INBOXES: Final = [test for test in contract_tests(InboxContract) if test.name in OWN]
+
+
+async def passes(test: Proof, contract: Contract) -> bool:
+    """Whether a store passes a test, in time."""
+    running = asyncio.create_task(prove(test, contract))
+    done, _ = await asyncio.wait([running], timeout=LONGEST)
+    if not done:
+        running.cancel()
+        # Not awaited without end: a sabotaged store may take the cancellation for its own.
+        await asyncio.wait([running], timeout=LONGEST)
+        return False
+    error = running.exception()
+    if error is not None and not isinstance(error, Exception | pytest.fail.Exception):
+        raise error
+    return error is None
+
+
+async def prove(test: Proof, contract: Contract) -> None:
+    if "store" not in inspect.signature(test.method).parameters:
+        return await test.method(contract, **test.arguments)
+    async with opened(contract.make_store) as store:
+        return await test.method(contract, store=store, **test.arguments)
 
 
 async def failures(tests: Sequence[Proof], make: Make, *, first_only: bool = False) -> set[str]:
@@ -86,15 +115,11 @@ async def failures(tests: Sequence[Proof], make: Make, *, first_only: bool = Fal
             clock.advance(seconds)
             await REAL_SLEEP(0)
 
-        contract = StoreContract()
-        contract.make_store = make(clock)  # type: ignore[method-assign]
+        contract = InboxContract()  # whose tools all contracts' tests can use
+        contract.make_store = make(clock)  # type: ignore[assignment]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(asyncio, "sleep", sleep)
-            try:
-                async with asyncio.timeout(2), opened(contract.make_store) as store:
-                    given = {"store": store} if "store" in inspect.signature(test.method).parameters else {}
-                    await test.method(contract, **given, **test.arguments)
-            except (Exception, pytest.fail.Exception):
+            if not await passes(test, contract):
                 failed.add(test.name)
                 if first_only:
                     break
@@ -103,6 +128,16 @@ async def failures(tests: Sequence[Proof], make: Make, *, first_only: bool = Fal
 
 def in_memory(store: Callable[..., Store]) -> Make:
     return lambda clock: lambda: store(clock=clock)
+
+
+def in_one(store: Callable[..., Store]) -> Make:
+    """Every store of a test is the same object, so they share their data."""
+
+    def make(clock: Clock) -> Callable[[], Store]:
+        one = store(clock=clock)
+        return lambda: one
+
+    return make
 
 
 def on_disk(store: Callable[[Disk], Store]) -> Make:
@@ -160,23 +195,28 @@ class Mutations(ast.NodeTransformer):
         return node
 
 
-def sabotaged_transitions(place: int) -> ModuleType:
-    """`transitions` with one place changed."""
-    module = ModuleType("sabotaged")
-    tree = Mutations(place).visit(ast.parse(inspect.getsource(transitions)))
-    exec(compile(ast.fix_missing_locations(tree), module.__name__, "exec"), module.__dict__)
-    return module
+def sabotaged(module: ModuleType, place: int) -> ModuleType:
+    """A module with one place changed."""
+    other = ModuleType("sabotaged")
+    tree = Mutations(place).visit(ast.parse(inspect.getsource(module)))
+    exec(compile(ast.fix_missing_locations(tree), other.__name__, "exec"), other.__dict__)
+    return other
 
 
-def places_of_transitions() -> list[str]:
+def places_of(module: ModuleType, without_effect: Iterable[str]) -> list[Any]:
+    """The places that a test must notice, each with its name."""
     mutations = Mutations()
-    mutations.visit(ast.parse(inspect.getsource(transitions)))
-    return mutations.places
+    mutations.visit(ast.parse(inspect.getsource(module)))
+    unknown = set(without_effect) - set(mutations.places)
+    assert not unknown, unknown
+    return [pytest.param(n, id=place) for n, place in enumerate(mutations.places) if place not in without_effect]
 
 
-# The memory store looks for itself whether there is a record to renew.
+# The plain store looks for itself whether there is a record to renew.
 WITHOUT_EFFECT: Final = {"not asked: record is not None"}
-PLACES: Final = [(n, place) for n, place in enumerate(places_of_transitions()) if place not in WITHOUT_EFFECT]
+# A record that is due is not held, and happened no later than itself; one that is leased is not done; and what is
+# pending has no lease that could run out.
+WITHOUT_EFFECT_ON_INBOXES: Final = {"not asked: one is not other", "not asked: other.state == 'leased'"}
 
 
 async def test_a_right_store_passes() -> None:
@@ -186,22 +226,37 @@ async def test_a_right_store_passes() -> None:
     assert await failures([*FOR_ALL, *FOR_DURABLE], on_disk(DurableMemory)) == set()
 
 
-@pytest.mark.parametrize("place", [n for n, _ in PLACES], ids=[place for _, place in PLACES])
+async def test_a_right_inbox_passes() -> None:
+    """Likewise."""
+    assert await failures([*FOR_ALL, *FOR_INBOXES], in_one(PlainInbox)) == set()
+
+
+@pytest.mark.parametrize("place", places_of(transitions, WITHOUT_EFFECT))
 async def test_every_step_of_the_specification_is_proven(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is left out of `transitions`, or turned into its opposite, a test notices."""
-    monkeypatch.setattr(plain, "transitions", sabotaged_transitions(place))
-    assert await failures(FOR_ALL, in_memory(PlainStore), first_only=True)
+    monkeypatch.setattr(plain, "transitions", sabotaged(transitions, place))
+    found = await failures(FOR_ALL, in_memory(PlainStore), first_only=True)
+    assert found or await failures(FOR_INBOXES, in_one(PlainInbox), first_only=True)
+
+
+@pytest.mark.parametrize("place", places_of(inbox_transitions, WITHOUT_EFFECT_ON_INBOXES))
+async def test_every_step_of_the_inbox_is_proven(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is left out of `inbox_transitions`, or turned into its opposite, a test notices."""
+    monkeypatch.setattr(plain, "inbox_transitions", sabotaged(inbox_transitions, place))
+    assert await failures(FOR_INBOXES, in_one(PlainInbox), first_only=True)
 
 
 @pytest.mark.parametrize("store", SABOTAGED, ids=lambda store: store.__name__)
 async def test_what_stores_get_wrong_is_found(store: type[PlainStore]) -> None:
     """By the test that is about it."""
-    found = (
-        await failures(FOR_DURABLE, on_disk(store))
-        if issubclass(store, DurableMemory)
-        else await failures(FOR_ALL, in_memory(store))
-    )
-    assert SABOTAGED[store] in found
+    if issubclass(store, PlainInbox):
+        tests, make = FOR_INBOXES, in_one(store)
+    elif issubclass(store, DurableMemory):
+        tests, make = FOR_DURABLE, on_disk(store)
+    else:
+        tests, make = FOR_ALL, in_memory(store)
+    own = [test for test in tests if test.name == SABOTAGED[store]]
+    assert SABOTAGED[store] in await failures(own, make, first_only=True)
 
 
 @pytest.mark.parametrize("error", [-HOUR, HOUR], ids=["behind", "ahead"])

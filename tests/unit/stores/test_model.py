@@ -8,9 +8,10 @@ import pytest
 from hypothesis import Phase, settings
 
 from airweave_webhooks.stores import MemoryStore, SQLiteStore, sqlite_schema
-from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle
+from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.inbox import Cursor, Search, Take, Taken
 from airweave_webhooks.testing.model import QUICK, prove
-from sabotage.plain import PlainStore
+from sabotage.plain import PlainInbox, PlainStore
 
 # Found is enough: the shortest series of steps takes long to find.
 FIND: Final = settings(QUICK, max_examples=150, phases=[Phase.generate], report_multiple_bugs=False)
@@ -26,6 +27,12 @@ def test_the_memory_store_is_right(how: settings) -> None:
 def test_the_sqlite_store_is_right(tmp_path: Path, how: settings) -> None:
     """Two on one file."""
     prove(lambda name: SQLiteStore(tmp_path / f"{name}.db"), how)
+
+
+@pytest.mark.timeout(900)
+def test_a_plain_inbox_is_right(how: settings) -> None:
+    """Or what follows would prove nothing."""
+    prove(lambda _: PlainInbox(), how)
 
 
 class TakesItsTime(PlainStore):
@@ -74,6 +81,58 @@ class SettlesTwice(PlainStore):
 @pytest.mark.parametrize("store", [TakesItsTime, BringsLeasesBack, ForgetsWhoRejected, SettlesTwice])
 def test_a_sabotaged_plain_store_is_found(store: Callable[[], PlainStore]) -> None:
     """With the short settings."""
+    with pytest.raises(AssertionError):
+        prove(lambda _: store(), FIND)
+
+
+class TakesWithoutTheOrder(PlainInbox):
+    """Does not look at what happened first."""
+
+    def _claim(self, claim: Claim, now: float) -> Claimed:
+        return super()._claim(claim._replace(facts=claim.facts._replace(event_time=None)), now)
+
+
+class GivesMoreOnRepetition(PlainInbox):
+    """Takes a take that comes again for a new one."""
+
+    async def take(self, take: Take) -> list[Taken]:
+        return await super().take(take._replace(token=take.token + b"again"))
+
+
+class ReplaysWhatIsOpen(PlainInbox):
+    """Does not ask in which state it is."""
+
+    def _replay(self, key: Key, who: str, why: str) -> bool:
+        record = self._records.get(key)
+        if record is not None and record.body is not None and record.state == "pending":
+            record.state = "dead"
+        return super()._replay(key, who, why)
+
+
+class SkipsAPlace(PlainInbox):
+    """Begins the next page too late."""
+
+    async def search(self, search: Search, *, after: Cursor | None = None, most: int) -> list[Record]:
+        return (await super().search(search, after=after, most=most + 1))[1 if after else 0 :][:most]
+
+
+class SuspectsEarly(PlainInbox):
+    """Counts leases that were lost before a replay."""
+
+    def _replay(self, key: Key, who: str, why: str) -> bool:
+        record = self._records.get(key)
+        lost = 0 if record is None else record.leases_lost
+        replayed = super()._replay(key, who, why)
+        if record is not None and replayed:
+            record.leases_lost = lost
+        return replayed
+
+
+@pytest.mark.parametrize(
+    "store", [TakesWithoutTheOrder, GivesMoreOnRepetition, ReplaysWhatIsOpen, SkipsAPlace, SuspectsEarly]
+)
+def test_a_sabotaged_plain_inbox_is_found(store: Callable[[], PlainInbox]) -> None:
+    """Likewise."""
     with pytest.raises(AssertionError):
         prove(lambda _: store(), FIND)
 

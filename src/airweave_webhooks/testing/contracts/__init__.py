@@ -8,7 +8,8 @@ Prove a store of your own with a subclass:
 
 - `StoreContract` is for every store;
 - `DurableStoreContract` is for stores that outlive the process, and can be opened by several;
-- `SharedStoreContract` is for those that several machines share, whose clocks differ.
+- `SharedStoreContract` is for those that several machines share, whose clocks differ;
+- `InboxContract` is for those that hold deliveries for a worker, and can be bound together with `SharedStoreContract`.
 
 Needs pytest; the async tests run by the plugin of anyio, which airweave-webhooks depends on. Leases are short and
 waited for, because a shared store uses its own clock and not the test's.
@@ -19,10 +20,17 @@ from airweave_webhooks.testing.contracts.batches import BatchContract
 from airweave_webhooks.testing.contracts.claims import ClaimContract
 from airweave_webhooks.testing.contracts.clocks import ClockContract
 from airweave_webhooks.testing.contracts.durability import DurabilityContract
+from airweave_webhooks.testing.contracts.holding import HoldingContract
+from airweave_webhooks.testing.contracts.inbox import a_delivery, a_take
 from airweave_webhooks.testing.contracts.leases import LeaseContract
+from airweave_webhooks.testing.contracts.orders import OrderContract
 from airweave_webhooks.testing.contracts.records import RecordContract
+from airweave_webhooks.testing.contracts.replays import ReplayContract
 from airweave_webhooks.testing.contracts.retention import RetentionContract
+from airweave_webhooks.testing.contracts.searches import SearchContract
 from airweave_webhooks.testing.contracts.settles import SettleContract
+from airweave_webhooks.testing.contracts.taking import TakingContract
+from airweave_webhooks.testing.contracts.workers import WorkerContract
 
 __all__ = [
     "BRIEF",
@@ -33,13 +41,22 @@ __all__ = [
     "ClockContract",
     "DurabilityContract",
     "DurableStoreContract",
+    "HoldingContract",
+    "InboxContract",
     "LeaseContract",
+    "OrderContract",
     "RecordContract",
+    "ReplayContract",
     "RetentionContract",
+    "SearchContract",
     "SettleContract",
     "SharedStoreContract",
     "StoreContract",
+    "TakingContract",
+    "WorkerContract",
     "a_claim",
+    "a_delivery",
+    "a_take",
     "lapse",
     "lease_of",
     "opened",
@@ -56,3 +73,15 @@ class DurableStoreContract(StoreContract, DurabilityContract):
 
 class SharedStoreContract(DurableStoreContract, ClockContract):
     """For stores that several machines share: time is the store's, not that of whoever asks."""
+
+
+class InboxContract(
+    HoldingContract,
+    TakingContract,
+    OrderContract,
+    ReplayContract,
+    SearchContract,
+    WorkerContract,
+    DurableStoreContract,
+):
+    """For durable stores that hold deliveries for a worker. Binds to one by a `make_store` of an `InboxStore`."""

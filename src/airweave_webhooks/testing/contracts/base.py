@@ -5,17 +5,23 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import pytest
 
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Record, Settle, Store, Verdict
+from airweave_webhooks.stores.history import Note
+
+AnyStore = TypeVar("AnyStore", bound=Store)
 
 # So that a test which fails shows the values, in whoever's project. Named before any of them is imported.
 pytest.register_assert_rewrite(
     *(
         f"airweave_webhooks.testing.contracts.{subject}"
-        for subject in ("batches", "claims", "clocks", "durability", "leases", "records", "retention", "settles")
+        for subject in (
+            *("batches", "claims", "clocks", "durability", "holding", "inbox", "leases", "orders", "records"),
+            *("replays", "retention", "searches", "settles", "taking", "workers"),
+        )
     )
 )
 
@@ -72,8 +78,18 @@ async def lapse(lease: float = BRIEF) -> None:
     await asyncio.sleep(lease + 0.05)
 
 
+def noted(before: Record, after: Record) -> list[Note]:
+    """What was added to a record's history. Its times are looked at here, and left out."""
+    old = len(before.notes)
+    assert after.notes[:old] == before.notes
+    for note in after.notes[old:]:
+        # A note has milliseconds, the record perhaps more.
+        assert -0.001 <= note.at - after.received_at < CLOSE
+    return [note._replace(at=0.0) for note in after.notes[old:]]
+
+
 @contextlib.asynccontextmanager
-async def opened(make_store: Callable[[], Store]) -> AsyncGenerator[Store]:
+async def opened(make_store: Callable[[], AnyStore]) -> AsyncGenerator[AnyStore]:
     """Open a store for a block."""
     store = make_store()
     await store.open()
@@ -127,12 +143,13 @@ class Contract:
         state: Literal["done", "pending", "dead"] = "done",
         *,
         results: Mapping[str, str] = NO_RESULTS,
+        error: str | None = None,
         body: bytes | None = None,
         delay: float = 0.0,
     ) -> Lease:
         """Claim and settle one."""
         lease = await self.leased(store, claim)
-        assert await store.settle([Settle(lease, state, "because", results, body=body, delay=delay)]) == [True]
+        assert await store.settle([Settle(lease, state, "because", results, error, delay, body)]) == [True]
         return lease
 
     async def brought_into(self, store: Store, situation: str, key: str) -> Claim:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import pytest
 
 from airweave_webhooks.stores.base import Claim, Record, Settle, Store
+from airweave_webhooks.stores.history import Note
 from airweave_webhooks.testing.contracts.base import (
     BRIEF,
     CLOSE,
@@ -17,6 +18,7 @@ from airweave_webhooks.testing.contracts.base import (
     a_claim,
     lapse,
     lease_of,
+    noted,
 )
 
 INTO: Final[tuple[Literal["leased", "done", "dead"], ...]] = ("leased", "done", "dead")
@@ -101,8 +103,11 @@ class ClaimContract(Contract):
                 lease_until=after.lease_until,
                 settled_at=before.settled_at if into == "leased" else after.settled_at,
                 body=before.body if into == "leased" else claim.body,
+                history=after.history,
             )
             assert after == wanted
+            lost = [Note(0.0, before.attempts, "test:1", "lease_lost", "")]
+            assert noted(before, after) == (lost if before.state == "leased" else [])
             assert (claimed.fence, claimed.attempt) == (after.fence, max(after.attempts, 1))
             if into == "leased":
                 assert (after.lease_until or 0.0) - after.received_at == pytest.approx(LONG, abs=CLOSE)

@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from airweave_webhooks.stores.base import Key, Lease, Settle, Store
+from airweave_webhooks.stores.history import Note
 from airweave_webhooks.testing.contracts.base import (
     BRIEF,
     CLOSE,
@@ -37,6 +38,18 @@ class LeaseContract(Contract):
         assert second.fence > first.fence
         assert (await self.record(store, second_claim.key)).leases_lost == 1
         assert (await self.claim(store, a_claim())).verdict == "held"
+
+    async def test_a_lost_lease_is_noted(self, store: Store) -> None:
+        """Whose it was, and which attempt; each of them, in order, and nothing for a lease that was not lost."""
+        for n in range(1, 4):
+            await self.leased(store, a_claim(lease=BRIEF)._replace(owner=f"host:{n}"))
+            await lapse()
+        await self.settled(store, a_claim())
+        notes = (await self.record(store, a_claim().key)).notes
+        assert [note._replace(at=0.0) for note in notes] == [
+            Note(0.0, n, f"host:{n}", "lease_lost", "") for n in range(1, 4)
+        ]
+        assert notes[0].at < notes[1].at < notes[2].at
 
     async def test_a_takeover_has_one_winner(self, store: Store) -> None:
         """Twenty find a lost lease at once: one takes over."""

@@ -2,12 +2,14 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 
-from airweave_webhooks.stores.base import Facts, Key, Settle, Store
-from airweave_webhooks.testing.contracts.base import Contract, a_claim, lease_of
+from airweave_webhooks.stores.base import Facts, Key, Origin, Settle, Store
+from airweave_webhooks.stores.history import LONGEST_HISTORY, LONGEST_TEXT, Note
+from airweave_webhooks.stores.inbox import InboxStore
+from airweave_webhooks.testing.contracts.base import Contract, a_claim, lease_of, noted
 
 # What a store might put between the parts of a key, escape, or match by.
 SEPARATORS: Final = (":", "|", "/", "\x1f", ",", " ", "\t", "\n", "\\", "'", '"', "{}", "%", "_", "*", "--", ";")
@@ -128,3 +130,36 @@ class RecordContract(Contract):
         assert (record.facts.source_type or "").startswith("lone")
         assert (record.error or "").startswith("E")
         assert record.results == {"h\N{SNOWMAN}": "rejected"}
+        (note,) = record.notes
+        assert (note.attempt, note.who, note.what, note.text[:1]) == (1, "test:1", "rejected", "E")
+
+    async def test_notes_come_back_as_they_were(self, store: Store) -> None:
+        """Whatever stands in the names and in the error: nothing of it ends a note, or begins one."""
+        odd = '"],\n[0,0,"","",""]\n\\ \t\r\x1f\u2028 \N{SNOWMAN}\N{GRINNING FACE} \' {} %s $1'
+        claim = a_claim()._replace(owner=f"o {odd}")
+        lease = await self.leased(store, claim)
+        before = await self.record(store, claim.key)
+        assert await store.settle([Settle(lease, "pending", f"r {odd}", error=f"e {odd}")]) == [True]
+        after = await self.record(store, claim.key)
+        assert noted(before, after) == [Note(0.0, 1, f"o {odd}", f"r {odd}", f"e {odd}")]
+
+    async def test_of_a_long_history_the_end_is_kept(self, store: Store) -> None:
+        """So is the beginning of a long error; what is no longer whole is not read."""
+        for n in range(8):
+            await self.settled(store, a_claim(), "pending", error=f"{n}" + "x" * 2 * LONGEST_TEXT)
+            record = await self.record(store, a_claim().key)
+            assert len(record.history) <= LONGEST_HISTORY
+            last = range(max(0, n - 2), n + 1)  # three lines of a thousand characters and more
+            assert [note.text for note in record.notes] == [f"{m}" + "x" * (LONGEST_TEXT - 1) for m in last]
+            assert [note.attempt for note in record.notes] == [m + 1 for m in last]
+        await self.settled(store, a_claim(), "pending", error="short")
+        assert [note.text[:1] for note in (await self.record(store, a_claim().key)).notes] == ["5", "6", "7", "s"]
+
+    @pytest.mark.parametrize("into", ["done", "dead"])
+    async def test_an_origin_is_kept_or_dropped(self, store: Store, into: Literal["done", "dead"]) -> None:
+        """As a whole: an `InboxStore` keeps it with the body, others need not."""
+        origin = Origin(1_800_000_000, {"webhook-id": "msg_1"}, "docs")
+        await self.claim(store, a_claim()._replace(into=into, body=b"[1]", origin=origin))
+        record = await self.record(store, a_claim().key)
+        assert record.body == b"[1]"
+        assert record.origin == origin or (record.origin is None and not isinstance(store, InboxStore))

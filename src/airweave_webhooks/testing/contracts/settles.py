@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 
 from airweave_webhooks.stores.base import Key, Lease, Settle, Store
-from airweave_webhooks.testing.contracts.base import BRIEF, CLOSE, HOUR, LONG, SHORT, Contract, a_claim, lapse
+from airweave_webhooks.stores.history import Note
+from airweave_webhooks.testing.contracts.base import BRIEF, CLOSE, HOUR, LONG, SHORT, Contract, a_claim, lapse, noted
 
 
 class SettleContract(Contract):
@@ -37,7 +38,9 @@ class SettleContract(Contract):
             settled_at=after.settled_at,
             due_at=after.due_at,
             body=body,
+            history=after.history,
         )
+        assert noted(before, after) == [Note(0.0, 1, "test:1", "because", "an error")]
         assert 0 < (after.settled_at or 0.0) - after.received_at < CLOSE
         if state == "pending":
             assert (after.due_at or 0.0) - (after.settled_at or 0.0) == pytest.approx(HOUR, abs=CLOSE)
@@ -55,6 +58,35 @@ class SettleContract(Contract):
         after = await self.record(store, lease.key)
         assert (after.reason, after.results, after.error, after.due_at) == (None, {}, None, None)
         assert (after.settled_at or 0.0) > (before.settled_at or 0.0)
+
+    @pytest.mark.parametrize("state", ["done", "pending", "dead"])
+    async def test_what_went_wrong_is_noted(self, store: Store, state: Literal["done", "pending", "dead"]) -> None:
+        """With the reason, or, if none was given, with the state; what has no error leaves no note."""
+        await self.settled(store, a_claim(), "pending", error="first")
+        await self.settled(store, a_claim()._replace(owner="test:2"), "pending")
+        before = await self.record(store, a_claim().key)
+        lease = await self.leased(store, a_claim()._replace(owner="test:3"))
+        assert await store.settle([Settle(lease, state, error="")]) == [True]
+        after = await self.record(store, a_claim().key)
+        assert [note.text for note in before.notes] == ["first"]
+        assert noted(before, after) == [Note(0.0, 3, "test:3", state, "")]
+
+    @pytest.mark.parametrize("state", ["done", "pending", "dead"])
+    async def test_a_lease_without_a_start_is_no_attempt(
+        self, store: Store, state: Literal["done", "pending", "dead"]
+    ) -> None:
+        """It is taken back, once, from those that there were; nothing else is."""
+        await self.settled(store, a_claim(), "pending")
+        lease = await self.leased(store, a_claim())
+        before = await self.record(store, lease.key)
+        wish = Settle(lease, state, "because", started=False)
+        for _ in range(2):
+            assert await store.settle([wish]) == [True]
+        after = await self.record(store, lease.key)
+        assert (before.attempts, after.attempts, after.fence) == (2, 1, before.fence)
+        assert after.notes == before.notes == ()
+        if state != "done":
+            assert (await self.claim(store, a_claim())).attempt == 2
 
     @pytest.mark.parametrize("state", ["done", "pending", "dead"])
     async def test_a_stale_settle_is_refused(self, store: Store, state: Literal["done", "pending", "dead"]) -> None:

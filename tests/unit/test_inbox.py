@@ -243,7 +243,7 @@ async def test_a_full_inbox_opens_again(make: Callable[..., World], caplog: pyte
             await store.claim([claim])
             for _ in range(2):
                 await watch.look()
-            await store._file.write(lambda connection: connection.execute("DELETE FROM deliveries"))  # type: ignore[attr-defined]
+            await store._file.write(lambda connection: connection.execute("DELETE FROM deliveries"))
             for _ in range(2):
                 await watch.look()
             await watch.admit(claim.key)

@@ -596,7 +596,7 @@ async def test_others_are_waited_for_but_not_for_ever(
     world.receiver.on("search.failed", id="late")(lambda: None)
     async with opened(lambda: world.store) as store:
         # So that the long one is started first.
-        await store._file.write(  # type: ignore[attr-defined]
+        await store._file.write(
             lambda connection: connection.execute(
                 "UPDATE deliveries SET lease_until = ? WHERE key = 'suspicious'", [time.time() + 0.3]
             )

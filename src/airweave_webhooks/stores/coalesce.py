@@ -146,6 +146,8 @@ class Coalescer(Generic[Item, Result]):
             return
         try:
             results = await self._try([call.item for call in batch])
+            if len(results) != len(batch):  # whoever waited for a missing one would wait for ever
+                raise RuntimeError(f"the store gave {len(results)} answers to {len(batch)} calls")
         except StoreDataError as error:
             if len(batch) == 1:
                 _fail(batch, error)

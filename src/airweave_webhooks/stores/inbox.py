@@ -21,7 +21,7 @@ class Take(NamedTuple):
     receiver: str
     most: int
     token: bytes
-    """Random. Repeating a take after an unknown commit gives what it took."""
+    """Random. Repeating a take after an unknown commit gives what it took and was not settled, and nothing new."""
     lease: float
     """Seconds."""
     owner: str = ""
@@ -80,7 +80,7 @@ class Backlog(NamedTuple):
     """Deliveries that are due and have lost their lease twice."""
     dead: int = 0
     leases_lost: int = 0
-    """By all deliveries that are remembered."""
+    """By all deliveries that are remembered, each since its last replay."""
     worker_seen: float | None = None
     """Seconds since a worker last said that it works; None if none ever did."""
     disk: int = 0

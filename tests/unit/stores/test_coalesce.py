@@ -190,3 +190,17 @@ async def test_nobody_waits_for_ever_when_the_loop_is_torn_down() -> None:
     coalescer._pump.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+
+
+async def test_a_store_that_answers_too_few_times_is_found() -> None:
+    """Whoever waits for the answer that is missing gets an error, and does not wait for ever."""
+
+    async def forgetful(items: Sequence[Item]) -> list[str]:
+        return [item.name for item in items[1:]]
+
+    coalescer: Coalescer[Item, str] = Coalescer(
+        forgetful, key=lambda item: Key("", "", item.name), size=lambda item: item.size
+    )
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(coalescer(Item("a")), coalescer(Item("b")), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["the store gave 1 answers to 2 calls"] * 2

@@ -20,6 +20,12 @@ async def claimed(store: SQLiteStore, key: str = "msg_1") -> str:
     return answer.verdict
 
 
+def connection_of(store: SQLiteStore) -> sqlite3.Connection:
+    """The one that writes."""
+    assert store._file._connection is not None
+    return store._file._connection
+
+
 async def test_the_file_is_in_wal_mode_with_a_version(tmp_path: Path) -> None:
     """Readers and the lease keeper do not wait for the writer, and the next release knows what it finds."""
     path = tmp_path / "a.db"
@@ -79,7 +85,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_turns_read_only_is_named(tmp_path: Path) -> None:
     """The remedy is in the message."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        store._file._connection.execute("PRAGMA query_only = 1")  # type: ignore[attr-defined]
+        connection_of(store).execute("PRAGMA query_only = 1")
         with pytest.raises(ConfigurationError, match="give this process the right to write it"):
             await store.claim([a_claim()])
 
@@ -103,7 +109,7 @@ async def test_a_lock_that_lasts_is_an_outage_and_ends_with_it(tmp_path: Path) -
             await store.claim([a_claim()])
         other.execute("ROLLBACK")
         other.close()
-        assert await claimed(store) == "claimed"  # type: ignore[arg-type]
+        assert await claimed(store) == "claimed"
 
 
 async def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ async def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
-        assert await claimed(store) == "claimed"  # type: ignore[arg-type]
+        assert await claimed(store) == "claimed"
         other.close()
 
 
@@ -142,29 +148,29 @@ async def test_a_record_that_is_too_large_fails_alone(tmp_path: Path) -> None:
     """SQLite holds 1 GB a row; less is enough to see the error."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
         await store.claim([a_claim()])
-        store._file._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)  # type: ignore[attr-defined]
+        connection_of(store).setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)
         with pytest.raises(StoreDataError):
             await store.claim([a_claim("msg_2")._replace(into="dead", body=bytes(5000))])
-        assert await claimed(store, "msg_3") == "claimed"  # type: ignore[arg-type]
+        assert await claimed(store, "msg_3") == "claimed"
 
 
 async def test_a_full_disk_is_an_outage_and_ends_with_it(tmp_path: Path) -> None:
     """No page left: nothing is acknowledged; with room again everything works, without hand work."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        connection = store._file._connection  # type: ignore[attr-defined]
+        connection = connection_of(store)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreUnavailable, match="full"):
             for n in range(1000):
                 await store.claim([a_claim(f"msg_{n}")])
         connection.execute("PRAGMA max_page_count = 1000000")
-        assert await claimed(store, "msg_after") == "claimed"  # type: ignore[arg-type]
+        assert await claimed(store, "msg_after") == "claimed"
 
 
 async def test_a_settle_is_synced_and_a_lease_is_not(tmp_path: Path) -> None:
     """What backs an acknowledgement survives the machine; a lease need only survive the process."""
     async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
-        connection = store._file._connection  # type: ignore[attr-defined]
+        connection = connection_of(store)
 
         def synchronous() -> int:
             level: int = connection.execute("PRAGMA synchronous").fetchone()[0]

@@ -66,7 +66,7 @@ given AS (
     UPDATE {{schema}}.deliveries AS old SET
         state = 'leased', reason = NULL, token = %(token)b::bytea, owner = %(owner)b::text, fence = old.fence + 1,
         attempts = old.attempts + 1, due_at = NULL,
-        lease_until = clock_timestamp() + %(lease)b::float8 * interval '1 second',
+        lease_until = (SELECT now FROM moment) + %(lease)b::float8 * interval '1 second',
         leases_lost = old.leases_lost + CASE WHEN old.state = 'leased' THEN 1 ELSE 0 END, history = {{lose_lease}}
     FROM chosen
     WHERE old.receiver = %(receiver)b::text AND old.tenant = chosen.tenant AND old.key = chosen.key

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from airweave_webhooks.stores.postgres_target import Target, cut
 from airweave_webhooks.telemetry import logger
@@ -26,7 +25,7 @@ async def hearing(target: Target, patience: float, channel: str, wake: Callable[
     Args:
         target: where the server is.
         patience: seconds that it may take to answer.
-        channel: its name.
+        channel: its name, which needs no escapes.
         wake: what to call, in the event loop.
     """
     listener = _Listener(target, patience, channel, wake)
@@ -35,9 +34,8 @@ async def hearing(target: Target, patience: float, channel: str, wake: Callable[
         await listener.asked.wait()
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        listener.stop(task)
+        await asyncio.wait([task])
 
 
 class _Listener:
@@ -49,12 +47,24 @@ class _Listener:
         self._wake = wake
         self._lost = False
         self._pauses = iter(PAUSES)
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._stopped = False
+
+    def stop(self, task: "asyncio.Task[None]") -> None:
+        """End `listen`, which runs as `task`."""
+        self._stopped = True
+        if self._connection is None:
+            task.cancel()
+        else:  # the driver would ask a server that may be frozen to cancel what it does, and wait for that
+            cut(self._connection)
 
     async def listen(self) -> None:
-        while True:
+        while not self._stopped:
             try:
                 await self._listen()
             except (psycopg.Error, OSError, TimeoutError) as error:
+                if self._stopped:
+                    return
                 if not self._lost:
                     self._lost = True
                     logger.warning(
@@ -68,9 +78,9 @@ class _Listener:
 
     async def _listen(self) -> None:
         async with asyncio.timeout(self._patience):
-            connection = await self._target.connect()
+            connection = self._connection = await self._target.connect()
         try:
-            await self._ask(connection, sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+            await self._ask(connection, f'LISTEN "{self._channel}"'.encode())
             if self._lost:
                 self._lost = False
                 self._wake()  # to what came meanwhile
@@ -80,11 +90,12 @@ class _Listener:
             while True:
                 async for _ in connection.notifies(timeout=ASK_AFTER):
                     self._wake()
-                await self._ask(connection, sql.SQL("SELECT 1"))
+                await self._ask(connection, b"SELECT 1")
         finally:
+            self._connection = None
             await connection.close()
 
-    async def _ask(self, connection: "psycopg.AsyncConnection[Any]", question: sql.Composable) -> None:
+    async def _ask(self, connection: "psycopg.AsyncConnection[Any]", question: bytes) -> None:
         silence = asyncio.get_running_loop().call_later(self._patience, cut, connection)
         try:
             await connection.execute(question)

@@ -79,7 +79,7 @@ def granted(fence: int, attempts: int, generation: int, results: str | None) -> 
 
 def to_record(row: Sequence[Any]) -> Record:
     """Turn the columns `RECORD`, and perhaps `KEPT`, into a record."""
-    kept = row[25:] or (None,) * 4
+    kept: Sequence[Any] = row[25:] or (None,) * 4
     return Record(
         Key(*row[:3]),
         message_id=row[3],

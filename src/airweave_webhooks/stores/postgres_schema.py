@@ -185,15 +185,16 @@ JOIN {{schema}}.deliveries USING (receiver, tenant, key)
 # Rows that somebody works on are left for the next time: purging never waits, and so nobody waits for it twice.
 _PURGE: Final = """
 DELETE FROM {schema}.deliveries WHERE ctid = ANY (ARRAY (
-    (SELECT old.ctid FROM {schema}.deliveries AS old
-    WHERE state = 'done' AND body IS NULL
-        AND settled_at < (SELECT now FROM moment) - %b::float8 * interval '1 second'
-    ORDER BY settled_at LIMIT %b::bigint FOR UPDATE SKIP LOCKED)
-    UNION ALL
-    (SELECT old.ctid FROM {schema}.deliveries AS old
-    WHERE state = 'done' AND body IS NOT NULL
-        AND settled_at < (SELECT now FROM moment) - %b::float8 * interval '1 second'
-    ORDER BY settled_at LIMIT %b::bigint FOR UPDATE SKIP LOCKED)
+    SELECT * FROM (
+        SELECT old.ctid FROM {schema}.deliveries AS old
+        WHERE state = 'done' AND body IS NULL
+            AND settled_at < (SELECT now FROM moment) - %b::float8 * interval '1 second'
+        ORDER BY settled_at LIMIT %b::bigint FOR UPDATE SKIP LOCKED) AS without_body
+    UNION ALL SELECT * FROM (
+        SELECT old.ctid FROM {schema}.deliveries AS old
+        WHERE state = 'done' AND body IS NOT NULL
+            AND settled_at < (SELECT now FROM moment) - %b::float8 * interval '1 second'
+        ORDER BY settled_at LIMIT %b::bigint FOR UPDATE SKIP LOCKED) AS with_body
     LIMIT %b::bigint))
 RETURNING 1
 """

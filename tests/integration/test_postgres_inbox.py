@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own about its inbox: SQL that does what `inbox_transitions` says, locks, notifications, plans."""
+"""What is PostgreSQL's own about its inbox: SQL that does what `inbox_transitions` says, locks, messages, plans."""
 
 import asyncio
 import logging
@@ -130,7 +130,10 @@ class Twins:
             without=chance.choice([(), (), TYPES[:1], TYPES[:2]]),
         )
         if self.takes and chance.random() < 0.2:
-            wish = chance.choice(self.takes[-3:])
+            again = chance.choice(self.takes[-3:])
+            # A take is repeated before anybody works on what it gave.
+            if all(record.state == "leased" for record in self.ours if record.token == again.token):
+                wish = again
         self.takes.append(wish)
         now, records = time.time(), self.ours
         expected = [

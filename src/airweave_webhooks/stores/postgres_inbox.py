@@ -34,6 +34,7 @@ class PostgresInbox:
             "lease": float(take.lease),
             "owner": as_text(take.owner),
             "without": [as_text(event_type) for event_type in take.without],
+            "only": [as_text(event_type) for event_type in take.only],
         }
         statement = self._inbox_sql.take_suspect if take.suspects else self._inbox_sql.take
         lock = self._inbox_sql.lock_for_take(take.receiver)
@@ -77,7 +78,7 @@ class PostgresInbox:
 
     async def replay(self, keys: Sequence[Key], *, who: str, why: str) -> list[bool]:
         """Make each due again that is finished and has a body, in one statement that is synced to the disk."""
-        values = [*rows.key_columns(keys), json.dumps(who), tail("replayed", why)]
+        values = [*rows.key_columns(keys), json.dumps(as_text(who), ensure_ascii=False), tail("replayed", why)]
         replayed = {number for (number,) in await self._connections.fetch(self._inbox_sql.replay, values)}
         return [number in replayed for number in range(1, len(keys) + 1)]
 

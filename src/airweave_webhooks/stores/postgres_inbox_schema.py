@@ -37,6 +37,11 @@ _IS_DUE: Final = f"{_IS_WAITING} AND old.due_at <= (SELECT now FROM moment)"
 _IN_ORDER: Final = "ORDER BY old.due_at, old.received_at, old.tenant, old.key"
 _LEASE_IS_LOST: Final = "coalesce(old.lease_until <= (SELECT now FROM moment), true)"
 
+_IS_WANTED: Final = (
+    "old.event_type <> ALL (%(without)b::text[])"
+    " AND (%(only)b::text[] = '{}' OR old.event_type = ANY (%(only)b::text[]))"
+)
+
 # For `leases_lost`: constants, which say which index has the rows.
 _USUAL: Final = f"< {SUSPECT_AFTER}"
 _SUSPECT: Final = f">= {SUSPECT_AFTER}"
@@ -47,7 +52,7 @@ _TAKE: Final = f"""{LAX}{_TAKEN},
 again AS MATERIALIZED (SELECT tenant, key FROM taken WHERE token = %(token)b::bytea),
 due AS MATERIALIZED (
     SELECT old.tenant, old.key, old.fence, old.due_at AS since, old.received_at FROM {{schema}}.deliveries AS old
-    WHERE {_IS_DUE} AND old.leases_lost {{kind}} AND old.event_type <> ALL (%(without)b::text[])
+    WHERE {_IS_DUE} AND old.leases_lost {{kind}} AND {_IS_WANTED}
         AND NOT EXISTS (SELECT FROM again) AND {_IS_FREE}
     {_IN_ORDER} LIMIT %(most)b::bigint FOR NO KEY UPDATE OF old SKIP LOCKED),
 lost AS MATERIALIZED (
@@ -55,7 +60,7 @@ lost AS MATERIALIZED (
     FROM taken JOIN {{schema}}.deliveries AS old
         ON old.receiver = %(receiver)b::text AND old.tenant = taken.tenant AND old.key = taken.key
     WHERE old.fence = taken.fence AND old.state = 'leased' AND {_LEASE_IS_LOST}
-        AND old.leases_lost + 1 {{kind}} AND old.event_type <> ALL (%(without)b::text[])
+        AND old.leases_lost + 1 {{kind}} AND {_IS_WANTED}
         AND NOT EXISTS (SELECT FROM again) AND {_IS_FREE}
     ORDER BY old.lease_until, old.received_at, old.tenant, old.key
     LIMIT %(most)b::bigint FOR NO KEY UPDATE OF old SKIP LOCKED),

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Origin, Record, Settle
 from airweave_webhooks.stores.history import tail
-from airweave_webhooks.stores.text import as_text, results_as_json
+from airweave_webhooks.stores.text import as_text, texts_as_json
 
 LOST_COLUMNS: Final = 7
 """How many of a claim's columns `lost` takes."""
+_NOT_KEPT: Final[tuple[Any, ...]] = (None,) * 4
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -48,7 +49,7 @@ def settle_columns(wishes: Sequence[Settle]) -> list[list[Any]]:
         *lease_columns([wish.lease for wish in wishes]),
         [wish.state for wish in wishes],
         [as_text(wish.reason) for wish in wishes],
-        [results_as_json(wish.results) for wish in wishes],
+        [texts_as_json(wish.results) for wish in wishes],
         [as_text(wish.error) for wish in wishes],
         [float(wish.delay) for wish in wishes],
         [wish.body for wish in wishes],
@@ -79,7 +80,7 @@ def granted(fence: int, attempts: int, generation: int, results: str | None) -> 
 
 def to_record(row: Sequence[Any]) -> Record:
     """Turn the columns `RECORD`, and perhaps `KEPT`, into a record."""
-    kept: Sequence[Any] = row[25:] or (None,) * 4
+    sent_at, headers, order, body = row[25:] or _NOT_KEPT
     return Record(
         Key(*row[:3]),
         message_id=row[3],
@@ -101,13 +102,14 @@ def to_record(row: Sequence[Any]) -> Record:
         results=json.loads(row[22]),
         error=row[23],
         history=row[24],
-        origin=None if kept[0] is None else Origin(kept[0], json.loads(kept[1]), kept[2] or ""),
-        body=kept[3],
+        origin=None if sent_at is None else Origin(sent_at, json.loads(headers), order or ""),
+        body=body,
     )
 
 
 def _headers_as_json(headers: Mapping[str, str]) -> str:
-    return json.dumps({as_text(name): as_text(value) for name, value in headers.items()})
+    # The server's JSON knows no NUL and no lone surrogate.
+    return texts_as_json({as_text(name) or "": as_text(value) or "" for name, value in headers.items()})
 
 
 def _time(microseconds: int | None) -> datetime | None:

@@ -241,7 +241,7 @@ def comparable(record: Record | None) -> object:
     ]
     history = re.sub(r"^\[[0-9.]*", "[", record.history.partition("\n")[2], flags=re.MULTILINE)
     notes = [note[1:] for note in record.notes]
-    cleared = {"received_at": 0.0, "settled_at": None, "due_at": None, "lease_until": None, "history": ""}
+    cleared: dict[str, Any] = {"received_at": 0.0, "settled_at": None, "due_at": None, "lease_until": None, "history": ""}
     return replace(record, results=dict(record.results), **cleared), times, history, notes
 
 

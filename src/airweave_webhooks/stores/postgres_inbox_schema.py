@@ -32,41 +32,89 @@ _IS_FREE: Final = f"""(old.order_key IS NULL OR NOT (
                 AND (coalesce(other.event_time, '-infinity'), other.received_at, other.key)
                     < (coalesce(old.event_time, '-infinity'), old.received_at, old.key))))"""
 
+_AS_IT_HAPPENED: Final = (
+    "ORDER BY other.tenant, other.order_key, coalesce(other.event_time, '-infinity'), other.received_at, other.key"
+)
 _IS_WAITING: Final = "old.receiver = %(receiver)b::text AND old.state = 'pending' AND old.body IS NOT NULL"
 _IS_DUE: Final = f"{_IS_WAITING} AND old.due_at <= (SELECT now FROM moment)"
-_IN_ORDER: Final = "ORDER BY old.due_at, old.received_at, old.tenant, old.key"
-_LEASE_IS_LOST: Final = "coalesce(old.lease_until <= (SELECT now FROM moment), true)"
-
+_IS_LOST: Final = "coalesce(old.lease_until <= (SELECT now FROM moment), true)"
 _IS_WANTED: Final = (
-    "old.event_type <> ALL (%(without)b::text[])"
+    "NOT EXISTS (SELECT FROM again) AND old.event_type <> ALL (%(without)b::text[])"
     " AND (%(only)b::text[] = '{}' OR old.event_type = ANY (%(only)b::text[]))"
 )
+_IN_ORDER: Final = "ORDER BY old.due_at, old.received_at, old.tenant, old.key"
 
 # For `leases_lost`: constants, which say which index has the rows.
 _USUAL: Final = f"< {SUSPECT_AFTER}"
 _SUSPECT: Final = f">= {SUSPECT_AFTER}"
 
-# The rows that are found are locked, but `inbox_transitions` speaks of other rows too: that no other take changes those
-# is what `lock_for_take` is for. Rows that somebody else has locked just now are left for the next time.
-_TAKE: Final = f"""{LAX}{_TAKEN},
-again AS MATERIALIZED (SELECT tenant, key FROM taken WHERE token = %(token)b::bytea),
-due AS MATERIALIZED (
-    SELECT old.tenant, old.key, old.fence, old.due_at AS since, old.received_at FROM {{schema}}.deliveries AS old
-    WHERE {_IS_DUE} AND old.leases_lost {{kind}} AND {_IS_WANTED}
-        AND NOT EXISTS (SELECT FROM again) AND {_IS_FREE}
-    {_IN_ORDER} LIMIT %(most)b::bigint FOR NO KEY UPDATE OF old SKIP LOCKED),
-lost AS MATERIALIZED (
-    SELECT old.tenant, old.key, old.fence, old.lease_until AS since, old.received_at
+_WINDOW: Final = 500
+"""Rows that are looked at one by one for their order's sake, before orders are."""
+_SPARE: Final = 10
+"""Rows that are found beyond those that are asked for: some may be locked just now."""
+_MOST: Final = f"LIMIT %(most)b::bigint + {_SPARE}"
+_FOUND: Final = "old.tenant, old.key, old.fence, old.due_at AS since, old.received_at"
+
+_AGAIN: Final = """,
+again AS MATERIALIZED (SELECT tenant, key FROM taken WHERE token = %(token)b::bytea)"""
+
+# What could be given out: in no order; in an order; and whose lease was lost. A backlog of few orders has mostly rows
+# that wait for others. When too many of them come first, the first of each order are looked up, one after the other:
+# each step asks the index for the first one after all of the order before.
+_USUAL_CANDIDATES: Final = f"""{_AGAIN},
+unordered AS MATERIALIZED (
+    SELECT {_FOUND} FROM {{schema}}.deliveries AS old
+    WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND old.order_key IS NULL AND {_IS_WANTED} {_IN_ORDER} {_MOST}),
+ordered AS MATERIALIZED (
+    SELECT {_FOUND} FROM (
+        SELECT * FROM {{schema}}.deliveries AS old
+        WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND old.order_key IS NOT NULL AND {_IS_WANTED}
+        {_IN_ORDER} LIMIT {_WINDOW}) AS old
+    WHERE {_IS_FREE} {_IN_ORDER} {_MOST}),
+crowd AS MATERIALIZED (
+    SELECT CASE WHEN (SELECT count(*) FROM ordered) < %(most)b::bigint THEN EXISTS (
+        SELECT FROM {{schema}}.deliveries AS old
+        WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND old.order_key IS NOT NULL AND {_IS_WANTED}
+        {_IN_ORDER} OFFSET {_WINDOW}) END AS is_there),
+heads AS MATERIALIZED (
+    WITH RECURSIVE head AS (
+        (SELECT other.* FROM {{schema}}.deliveries AS other
+        WHERE (SELECT is_there FROM crowd) AND other.receiver = %(receiver)b::text AND {_STAGE} = 0
+            AND other.order_key IS NOT NULL
+        {_AS_IT_HAPPENED} LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM head, LATERAL (
+            SELECT other.* FROM {{schema}}.deliveries AS other
+            WHERE other.receiver = %(receiver)b::text AND {_STAGE} = 0
+                AND (other.tenant, other.order_key) > (head.tenant, head.order_key)
+            {_AS_IT_HAPPENED} LIMIT 1) AS following)
+    SELECT {_FOUND} FROM head AS old WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND {_IS_WANTED} AND {_IS_FREE}
+    {_IN_ORDER} {_MOST}),
+candidates AS MATERIALIZED (
+    SELECT * FROM unordered UNION SELECT * FROM ordered UNION SELECT * FROM heads UNION {{lost}})"""
+_SUSPECT_CANDIDATES: Final = f"""{_AGAIN},
+candidates AS MATERIALIZED (
+    (SELECT {_FOUND} FROM {{schema}}.deliveries AS old
+    WHERE {_IS_DUE} AND old.leases_lost {_SUSPECT} AND {_IS_WANTED} AND {_IS_FREE} {_IN_ORDER} {_MOST})
+    UNION {{lost}})"""
+_LOST: Final = f"""
+    SELECT old.tenant, old.key, old.fence, coalesce(old.lease_until, '-infinity'), old.received_at
     FROM taken JOIN {{schema}}.deliveries AS old
         ON old.receiver = %(receiver)b::text AND old.tenant = taken.tenant AND old.key = taken.key
-    WHERE old.fence = taken.fence AND old.state = 'leased' AND {_LEASE_IS_LOST}
-        AND old.leases_lost + 1 {{kind}} AND {_IS_WANTED}
-        AND NOT EXISTS (SELECT FROM again) AND {_IS_FREE}
-    ORDER BY old.lease_until, old.received_at, old.tenant, old.key
-    LIMIT %(most)b::bigint FOR NO KEY UPDATE OF old SKIP LOCKED),
+    WHERE {_IS_LOST} AND old.leases_lost + 1 {{kind}} AND {_IS_WANTED} AND {_IS_FREE}"""
+
+# `inbox_transitions` speaks of other rows than those that are given out: that no other take changes them is what
+# `lock_for_take` is for. What somebody has locked just now is left for the next time; what has changed since the
+# statement began is looked at again.
+_TAKE: Final = f"""{LAX}{_TAKEN}{{candidates}},
 chosen AS MATERIALIZED (
-    SELECT * FROM (SELECT * FROM due UNION ALL SELECT * FROM lost) AS either
-    ORDER BY since, received_at, tenant, key LIMIT %(most)b::bigint),
+    SELECT old.tenant, old.key, old.fence, candidates.since
+    FROM candidates JOIN {{schema}}.deliveries AS old
+        ON old.receiver = %(receiver)b::text AND old.tenant = candidates.tenant AND old.key = candidates.key
+    WHERE old.fence = candidates.fence AND old.state IN ('pending', 'leased') AND coalesce(
+        CASE old.state WHEN 'pending' THEN old.due_at ELSE old.lease_until END <= (SELECT now FROM moment), true)
+    ORDER BY candidates.since, candidates.received_at, candidates.tenant, candidates.key
+    LIMIT %(most)b::bigint FOR NO KEY UPDATE OF old SKIP LOCKED),
 given AS (
     UPDATE {{schema}}.deliveries AS old SET
         state = 'leased', reason = NULL, token = %(token)b::bytea, owner = %(owner)b::text, fence = old.fence + 1,
@@ -93,23 +141,18 @@ _LOCK_FOR_TAKE: Final = (
     " SELECT pg_advisory_xact_lock({}, {})"
 )
 
-_BACKLOG: Final = f"""{_MOMENT}{_TAKEN},
-next AS (
-    (SELECT old.due_at AS since FROM {{schema}}.deliveries AS old
-    WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND {_IS_FREE} {_IN_ORDER} LIMIT 1)
-    UNION ALL
-    (SELECT old.due_at FROM {{schema}}.deliveries AS old
-    WHERE {_IS_DUE} AND old.leases_lost {_SUSPECT} AND {_IS_FREE} {_IN_ORDER} LIMIT 1)
-    UNION ALL
-    SELECT old.lease_until FROM taken JOIN {{schema}}.deliveries AS old
-        ON old.receiver = %(receiver)b::text AND old.tenant = taken.tenant AND old.key = taken.key
-    WHERE old.state = 'leased' AND {_LEASE_IS_LOST} AND {_IS_FREE})
+_BACKLOG: Final = f"""{_MOMENT}{_TAKEN}{{candidates}}
 SELECT
-    (SELECT count(*) FROM {{schema}}.deliveries AS old WHERE {_IS_WAITING} AND old.leases_lost {_USUAL})
+    (SELECT count(*) FROM {{schema}}.deliveries AS old
+    WHERE {_IS_WAITING} AND old.leases_lost {_USUAL} AND old.order_key IS NULL)
+    + (SELECT count(*) FROM {{schema}}.deliveries AS old
+    WHERE {_IS_WAITING} AND old.leases_lost {_USUAL} AND old.order_key IS NOT NULL)
     + (SELECT count(*) FROM {{schema}}.deliveries AS old WHERE {_IS_WAITING} AND old.leases_lost {_SUSPECT}),
-    coalesce(extract(epoch FROM now - (SELECT min(since) FROM next))::float8, 0),
+    coalesce(extract(epoch FROM now - least((SELECT min(since) FROM candidates), (
+        SELECT min(old.due_at) FROM {{schema}}.deliveries AS old
+        WHERE {_IS_DUE} AND old.leases_lost {_SUSPECT} AND {_IS_FREE})))::float8, 0),
     (SELECT count(*) FROM {{schema}}.deliveries AS old WHERE {_IS_DUE} AND old.leases_lost {_SUSPECT})
-    + (SELECT count(*) FROM taken AS old WHERE {_LEASE_IS_LOST} AND leases_lost + 1 {_SUSPECT}),
+    + (SELECT count(*) FROM taken AS old WHERE {_IS_LOST} AND leases_lost + 1 {_SUSPECT}),
     (SELECT count(*) FROM {{schema}}.deliveries WHERE receiver = %(receiver)b::text AND state = 'dead'),
     (SELECT coalesce(sum(leases_lost), 0) FROM {{schema}}.deliveries
     WHERE receiver = %(receiver)b::text AND leases_lost > 0),
@@ -186,9 +229,12 @@ class InboxStatements:
 
     def __init__(self, base: Statements) -> None:
         self._base = base
-        self.take: bytes = base.on_schema(_TAKE.replace("{kind}", _USUAL))
-        self.take_suspect: bytes = base.on_schema(_TAKE.replace("{kind}", _SUSPECT))
-        self.backlog: bytes = base.on_schema(_BACKLOG)
+        usual = _USUAL_CANDIDATES.replace("{lost}", _LOST.replace("{kind}", _USUAL))
+        suspect = _SUSPECT_CANDIDATES.replace("{lost}", _LOST.replace("{kind}", _SUSPECT))
+        every = _USUAL_CANDIDATES.replace("{lost}", _LOST.replace("{kind}", ">= 0"))
+        self.take: bytes = base.on_schema(_TAKE.replace("{candidates}", usual))
+        self.take_suspect: bytes = base.on_schema(_TAKE.replace("{candidates}", suspect))
+        self.backlog: bytes = base.on_schema(_BACKLOG.replace("{candidates}", every))
         self.beat: bytes = base.on_schema(_BEAT)
         self.forget_bodies: bytes = base.on_schema(_FORGET_BODIES)
         self.replay: bytes = base.on_schema(_REPLAY)

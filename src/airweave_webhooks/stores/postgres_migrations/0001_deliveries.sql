@@ -47,15 +47,17 @@ CREATE INDEX deliveries_done_with_body ON deliveries (settled_at) WHERE state = 
 CREATE INDEX deliveries_open ON deliveries (state, due_at) WHERE state IN ('pending', 'leased') AND body IS NULL;
 -- What workers do: in the very order in which they take it, so that nothing has to be sorted.
 CREATE INDEX deliveries_due ON deliveries (receiver, due_at, received_at, tenant, key)
-    WHERE state = 'pending' AND body IS NOT NULL AND leases_lost < 2;
+    WHERE state = 'pending' AND body IS NOT NULL AND leases_lost < 2 AND order_key IS NULL;
+CREATE INDEX deliveries_due_in_order ON deliveries (receiver, due_at, received_at, tenant, key)
+    WHERE state = 'pending' AND body IS NOT NULL AND leases_lost < 2 AND order_key IS NOT NULL;
 CREATE INDEX deliveries_suspect ON deliveries (receiver, due_at, received_at, tenant, key)
     WHERE state = 'pending' AND body IS NOT NULL AND leases_lost >= 2;
 CREATE INDEX deliveries_taken ON deliveries (receiver) WHERE state = 'leased' AND body IS NOT NULL;
--- Deliveries of one order, as they happened: what is open, and what is done.
+-- Deliveries of each order as they happened: those that are open, and those that are done.
 CREATE INDEX deliveries_order ON deliveries (
-    receiver, tenant, order_key,
+    receiver,
     (CASE WHEN state = 'done' THEN 1 WHEN state IN ('pending', 'leased') AND body IS NOT NULL THEN 0 END),
-    coalesce(event_time, '-infinity'), received_at, key)
+    tenant, order_key, coalesce(event_time, '-infinity'), received_at, key)
     WHERE order_key IS NOT NULL;
 -- For people.
 CREATE INDEX deliveries_received ON deliveries (receiver, received_at);

@@ -251,9 +251,21 @@ def comparable(record: Record | None) -> object:
     return replace(record, results=dict(record.results), **cleared), times, history, notes
 
 
+def look_up_orders_after(rows: int, store: PostgresStore) -> None:
+    """Make a take go from order to order after so few rows."""
+    for name in ("take", "backlog"):
+        statement: bytes = getattr(store._inbox_sql, name)
+        for word in (b"LIMIT", b"OFFSET"):
+            assert b"%s 500" % word in statement
+            statement = statement.replace(b"%s 500" % word, b"%s %d" % (word, rows))
+        setattr(store._inbox_sql, name, statement)
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_the_sql_is_what_the_rules_say(store: PostgresStore, seed: int) -> None:
     """After each of many random steps: the same answers, and the same records."""
+    if seed % 2:
+        look_up_orders_after(seed // 2, store)
     twins = Twins(store, random.Random(seed))
     steps: list[Callable[[], Any]] = [
         *[twins.claim] * 9,
@@ -660,6 +672,41 @@ async def test_takes_use_their_indexes(store: PostgresStore, postgres_url: str, 
             assert [node for node in plan if node["Node Type"] == "Seq Scan"] == []
             assert max(node["Actual Rows"] * node["Actual Loops"] for node in plan) <= 2500
             assert [node for node in plan if node.get("Rows Removed by Filter", 0) > 2500] == []
+
+
+@pytest.mark.parametrize("numbers", ["fresh", "old"])
+async def test_a_backlog_of_few_orders_is_not_read_through(
+    store: PostgresStore, postgres_url: str, schema: str, numbers: str
+) -> None:
+    """A take finds the first of each order without a look at all that wait for it, whatever the planner believes."""
+    table = sql.Identifier(schema, "deliveries")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = off)").format(table))
+        fill(connection, schema, "done", 20_000)
+        if numbers == "old":
+            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
+        fill(connection, schema, "pending", 20_000)
+        connection.execute(sql.SQL("UPDATE {} SET order_key = 'order' || length(key) % 3").format(table))
+        if numbers == "fresh":
+            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
+    await store.claim([work(Key("r", "", "last"), "its own")])
+    values = {"receiver": "r", "most": 100, "lease": 60.0, "owner": "", "without": [], "only": [], "token": b"1"}
+    with psycopg.connect(postgres_url) as connection:
+        row = connection.execute(b"EXPLAIN (ANALYZE, FORMAT json) " + store._inbox_sql.take, values).fetchone()
+        assert row is not None
+        plan = nodes(row[0][0]["Plan"])
+        connection.rollback()
+        assert [node for node in plan if node["Node Type"] == "Seq Scan"] == []
+        assert max(node["Actual Rows"] * node["Actual Loops"] for node in plan) <= 2500
+    taken = await store.take(a_take())
+    assert sorted(one.record.origin.order for one in taken if one.record.origin) == [
+        "its own",
+        "order0",
+        "order1",
+        "order2",
+    ]
+    assert taken[-1].record.key.key == "last"
+    assert await store.take(a_take()) == []
 
 
 async def test_a_renewal_touches_no_index(store: PostgresStore, postgres_url: str, schema: str) -> None:

@@ -85,7 +85,7 @@ heads AS MATERIALIZED (
         UNION ALL
         SELECT following.* FROM head, LATERAL (
             SELECT other.* FROM {{schema}}.deliveries AS other
-            WHERE other.receiver = %(receiver)b::text AND {_STAGE} = 0
+            WHERE other.receiver = %(receiver)b::text AND {_STAGE} = 0 AND other.order_key IS NOT NULL
                 AND (other.tenant, other.order_key) > (head.tenant, head.order_key)
             {_AS_IT_HAPPENED} LIMIT 1) AS following)
     SELECT {_FOUND} FROM head AS old WHERE {_IS_DUE} AND old.leases_lost {_USUAL} AND {_IS_WANTED} AND {_IS_FREE}

@@ -55,7 +55,7 @@ class PostgresInbox:
 
     async def backlog(self, receiver: str) -> Backlog:
         """Say how far the workers are behind."""
-        anything = {"most": 1, "token": b"", "without": [], "only": []}
+        anything: dict[str, object] = {"most": 1, "token": b"", "without": [], "only": []}
         values = {"receiver": as_text(receiver), "tables": self._inbox_sql.tables, **anything}
         ((pending, oldest, suspects, dead, leases_lost, worker_seen, disk),) = await self._connections.fetch(
             self._inbox_sql.backlog, values

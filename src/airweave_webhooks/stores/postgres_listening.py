@@ -48,22 +48,22 @@ class _Listener:
         self._lost = False
         self._pauses = iter(PAUSES)
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     def stop(self, task: "asyncio.Task[None]") -> None:
         """End `listen`, which runs as `task`."""
-        self._stopped = True
+        self._stopped.set()
         if self._connection is None:
             task.cancel()
         else:  # the driver would ask a server that may be frozen to cancel what it does, and wait for that
             cut(self._connection)
 
     async def listen(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 await self._listen()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                if self._stopped:
+                if self._stopped.is_set():
                     return
                 if not self._lost:
                     self._lost = True

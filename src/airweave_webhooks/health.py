@@ -23,7 +23,7 @@ class Health:
         pending: deliveries that wait, now or until they are due.
         oldest_pending: seconds for which the next one that could be worked on has been due.
         dead: deliveries that were given up, and wait for somebody to replay them.
-        leases_lost: leases that were lost, by crashes or by standing still, over all deliveries since their last replay.
+        leases_lost: leases that were lost, by crashes or by standing still, by all deliveries since their last replay.
         worker_seen: seconds since a worker last said that it works; None if none ever did.
         disk: bytes that the store takes.
     """

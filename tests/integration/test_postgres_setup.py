@@ -120,8 +120,10 @@ async def test_a_role_that_may_not_create_tables_is_told(role: str, postgres_url
     assert "permission denied for table migrations" in await refusal(PostgresStore(role, schema=schema))
     run(postgres_url, f'GRANT SELECT ON "{schema}".migrations TO {name}')
     said = await refusal(PostgresStore(role, schema=schema))
-    assert f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".deliveries TO it' in said
+    assert f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".deliveries, "{schema}".workers TO it' in said
     run(postgres_url, f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".deliveries TO {name}')
+    assert f'"{schema}".workers TO it' in await refusal(PostgresStore(role, schema=schema))
+    run(postgres_url, f'GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".workers TO {name}')
     async with opened(lambda: PostgresStore(role, schema=schema, migrate=False)) as store:
         assert [claimed.verdict for claimed in await store.claim([a_claim()])] == ["claimed"]
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from airweave_webhooks.stores import MemoryStore, RedisStore, Store
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Origin, Record, Settle
 
 KEYS = [Key("default", tenant, key) for tenant in ("", "t:1") for key in ("a", "b", "c", "d")]
 # What is over at once and what is not: so neither store's clock matters.
@@ -35,10 +35,11 @@ def a_claim(chance: random.Random) -> Claim:
         token=chance.randbytes(4),
         facts=Facts("sync.completed", chance.choice([None, "", "docs"])),
         lease=chance.choice([OVER, NOT_OVER]),
-        owner=chance.choice(["", "me"]),
+        owner=chance.choice(["", 'me/"\N{SNOWMAN}']),
         into=chance.choice(["leased", "leased", "leased", "leased", "done", "dead"]),
         reason=chance.choice([None, "", "because"]),
         body=chance.choice([None, None, b"", b"{}\0\xff"]),
+        origin=chance.choice([None, Origin(1_800_000_000, {"a": "\0\udfff"}, "order")]),
     )
 
 
@@ -51,9 +52,10 @@ def a_settle(chance: random.Random, leases: list[Lease]) -> Settle:
         chance.choice(["done", "pending", "pending", "pending", "dead"]),
         chance.choice([None, "why"]),
         chance.choice(RESULTS),
-        chance.choice([None, "", "error\n"]),
+        chance.choice([None, "", "error\n\udfff" + "x" * chance.randrange(2000)]),
         chance.choice([OVER, 0.0, NOT_OVER]),
         chance.choice([None, None, b"", b"\xff"]),
+        started=chance.random() < 0.7,
     )
 
 
@@ -65,10 +67,13 @@ def without_times(record: Record | None) -> object:
         value and (value > record.received_at + NOT_OVER / 2) - (value < record.received_at + OVER / 2)
         for value in (record.settled_at, record.due_at, record.lease_until)
     ]
+    # How long the first note of a long history is depends on how the owner's name is escaped.
+    notes = [note[1:] for note in record.notes]
+    error = record.error and record.error.replace("\udfff", "?")
     return (
         *(record.key, record.message_id, record.digest, record.facts, record.state, record.reason, record.fence),
         *(record.token, record.owner, record.leases_lost, record.attempts, record.generation, dict(record.results)),
-        *(record.error, record.body, times),
+        *(error, record.body, record.origin, len(record.history) == 4000, notes[-2:], times),
     )
 
 

@@ -9,8 +9,11 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreUnavailable
+from airweave_webhooks.stores import postgres_rows as rows
 from airweave_webhooks.stores import postgres_schema as sql
 from airweave_webhooks.stores.base import Claim, Claimed, Key, Lease, Record, Settle
+from airweave_webhooks.stores.postgres_inbox import PostgresInbox
+from airweave_webhooks.stores.postgres_inbox_schema import InboxStatements
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
@@ -26,11 +29,12 @@ MIGRATE_WITHIN: Final = 600.0
 _stores: Final["weakref.WeakValueDictionary[int, PostgresStore]"] = weakref.WeakValueDictionary()
 
 
-class PostgresStore:
-    """Keeps records in a PostgreSQL database; its clock is the only one.
+class PostgresStore(PostgresInbox):
+    """Keeps records in a PostgreSQL database; its clock is the only one. Workers can take them from it.
 
     Each event loop has connections of its own, up to four, and one more renews leases. They keep nothing in a session,
-    so a proxy that pools transactions may stand between.
+    so a proxy that pools transactions may stand between. A worker has one more, to hear of work at once; such a proxy
+    makes it deaf, and then the worker only finds what it asks for.
 
     Args:
         target: `postgresql://user:password@host/database`, or a `psycopg_pool.AsyncConnectionPool` of yours, which you
@@ -66,6 +70,7 @@ class PostgresStore:
         self._migrate = migrate
         self._patience = patience
         self._sql = sql.Statements(schema)
+        self._inbox_sql = InboxStatements(self._sql)
         self._driver = postgres_connections
         self._target = postgres_target.Target(target)
         self._start_anew()
@@ -185,7 +190,7 @@ class PostgresStore:
                     " the store a schema of its own"
                 )
             return 0 if exists else None
-        ((version, allowed),) = await fetch(self._sql.version, [self._sql.deliveries] * 4)
+        ((version, allowed),) = await fetch(self._sql.version, [[self._sql.deliveries, self._sql.workers]])
         if version > sql.NEWEST:
             raise ConfigurationError(
                 f"schema {self.schema!r} of {self._target.shown} was made by a newer version of airweave-webhooks"
@@ -194,7 +199,7 @@ class PostgresStore:
         if not allowed:
             raise ConfigurationError(
                 f"role {role!r} may not work on the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON"
-                f" {self._sql.deliveries} TO it"
+                f" {self._sql.deliveries}, {self._sql.workers} TO it"
             )
         return int(version)
 
@@ -204,11 +209,8 @@ class PostgresStore:
         answers: dict[bytes, Claimed] = {}
         left = claims
         for _ in range(CLAIM_ROUNDS):
-            # A lease need not survive the server, but "there is nothing to do" is answered with 200.
-            final = any(claim.into != "leased" for claim in left)
-            columns = sql.claim_columns(left)
-            for token, *grant in await fetch(self._sql.claim_synced if final else self._sql.claim, columns):
-                answers[token] = sql.granted(*grant)
+            for token, *grant in await fetch(self._statement_for(left), rows.claim_columns(left)):
+                answers[token] = rows.granted(*grant)
             left = [claim for claim in left if claim.token not in answers]
             if left:
                 await self._ask_why(left, answers)
@@ -217,23 +219,30 @@ class PostgresStore:
                 return [answers[claim.token] for claim in claims]
         raise StoreBusy(f"{self._target.shown}: {len(left)} records change too fast to be claimed")
 
+    def _statement_for(self, claims: Sequence[Claim]) -> bytes:
+        states = {claim.into for claim in claims}
+        if "pending" in states:
+            return self._sql.claim_telling
+        # A lease need not survive the server, but "there is nothing to do" is answered with 200.
+        return self._sql.claim if states <= {"leased"} else self._sql.claim_synced
+
     async def _ask_why(self, lost: Sequence[Claim], answers: dict[bytes, Claimed]) -> None:
         """Find the answers to claims that were not granted. None for what could be granted by now."""
         for token, verdict, fence, attempts, generation, results, wait in await self._fetch(
-            self._sql.lost, sql.claim_columns(lost)[: sql.LOST_COLUMNS]
+            self._sql.lost, rows.claim_columns(lost)[: rows.LOST_COLUMNS]
         ):
             if verdict == "claimed":
-                answers[token] = sql.granted(fence, attempts, generation, results)
+                answers[token] = rows.granted(fence, attempts, generation, results)
             elif verdict is not None:
                 answers[token] = Claimed(verdict, retry_after=wait if wait and verdict in {"held", "accepted"} else 0.0)
 
     async def settle(self, settles: Sequence[Settle]) -> list[bool]:
         """Settle each whose lease is current, in one statement that is synced to the disk."""
-        settled = await self._numbers(self._sql.settle, sql.settle_columns(settles))
+        settled = await self._numbers(self._sql.settle, rows.settle_columns(settles))
         missed = [number for number in range(len(settles)) if number not in settled]
         if missed:
             leases = [settles[number].lease for number in missed]
-            before = await self._numbers(self._sql.settled_before, sql.lease_columns(leases))
+            before = await self._numbers(self._sql.settled_before, rows.lease_columns(leases))
             settled |= {missed[number] for number in before}
         return [number in settled for number in range(len(settles))]
 
@@ -241,18 +250,19 @@ class PostgresStore:
         """Renew each that is current, on a connection that the event loops do not use."""
         if not self._loops:
             raise StoreUnavailable(f"{self!r} is not open in this process")
-        rows = self._renewing.fetch(self._sql.renew, [*sql.lease_columns(leases), float(seconds)])
-        renewed = {number for (number,) in rows}
+        found = self._renewing.fetch(self._sql.renew, [*rows.lease_columns(leases), float(seconds)])
+        renewed = {number for (number,) in found}
         return [number in renewed for number in range(1, len(leases) + 1)]
 
     async def get(self, keys: Sequence[Key]) -> list[Record | None]:
         """Read records."""
-        rows = {row[0]: sql.to_record(row) for row in await self._fetch(self._sql.get, sql.key_columns(keys))}
-        return [rows.get(number) for number in range(1, len(keys) + 1)]
+        found = await self._fetch(self._sql.get, rows.key_columns(keys))
+        records = {number: rows.to_record(columns) for number, *columns in found}
+        return [records.get(number) for number in range(1, len(keys) + 1)]
 
     async def purge(self, *, done_for: float, abandoned_for: float, most: int) -> int:
         """Remove what is finished, give up what is abandoned. What somebody else works on is left alone."""
-        gone = len(await self._fetch(self._sql.purge, [float(done_for), most]))
+        gone = len(await self._fetch(self._sql.purge, [float(done_for), most, float(done_for), most, most]))
         return gone + len(await self._fetch(self._sql.abandon, [float(abandoned_for), most - gone]))
 
     async def _numbers(self, statement: bytes, columns: Sequence[object]) -> set[int]:
@@ -260,11 +270,15 @@ class PostgresStore:
         return {number - 1 for (number,) in await self._fetch(statement, columns)}
 
     @property
-    def _fetch(self) -> "Fetch":
+    def _connections(self) -> "Connections":
         connections = self._loops.get(asyncio.get_running_loop())
         if connections is None or not connections.opened:
             raise StoreUnavailable(f"{self!r} is not open in this event loop")
-        return connections.fetch
+        return connections
+
+    @property
+    def _fetch(self) -> "Fetch":
+        return self._connections.fetch
 
     def start_anew_after_fork(self) -> None:
         """Be closed, in the child."""

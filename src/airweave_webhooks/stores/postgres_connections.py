@@ -6,11 +6,9 @@ where the server said why, and waits ever longer before it connects again.
 
 import asyncio
 import contextlib
-import os
-import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -18,9 +16,11 @@ from psycopg.rows import tuple_row
 from psycopg_pool import PoolTimeout
 
 from airweave_webhooks.errors import StoreUnavailable
-from airweave_webhooks.stores.postgres_target import Pool, Row, Target
+from airweave_webhooks.stores.postgres_listening import hearing
+from airweave_webhooks.stores.postgres_target import Pool, Row, Target, cut
 
-Fetch: TypeAlias = Callable[[bytes, Sequence[object]], Awaitable[list[Row]]]
+Values: TypeAlias = Sequence[object] | Mapping[str, object]
+Fetch: TypeAlias = Callable[[bytes, Values], Awaitable[list[Row]]]
 
 MOST_CONNECTIONS: Final = 4
 """Per event loop: claims, settles, and two for whatever else is asked."""
@@ -42,8 +42,8 @@ class Connections:
         self._idle: list[psycopg.AsyncConnection[Row]] = []
         self._slots = asyncio.Semaphore(MOST_CONNECTIONS)
 
-    async def fetch(self, statement: bytes, values: Sequence[object]) -> list[Row]:
-        """Run one statement, which is a transaction of its own.
+    async def fetch(self, statement: bytes, values: Values, *, first: bytes = b"") -> list[Row]:
+        """Run one statement, which is a transaction of its own; or in one after `first`, which gives nothing.
 
         A connection that lay idle may have been cut meanwhile; then the next one is taken, and at last a new one:
         whatever we ask can be asked twice.
@@ -56,7 +56,7 @@ class Connections:
         with self._translating(self._patience):
             while True:
                 try:
-                    return await self._fetch(statement, values, deadline)
+                    return await self._fetch(statement, values, first, deadline)
                 except psycopg.OperationalError as error:
                     if self._loop.time() >= deadline:
                         raise TimeoutError from error
@@ -64,13 +64,18 @@ class Connections:
                         raise
                     more -= 1
 
-    async def _fetch(self, statement: bytes, values: Sequence[object], deadline: float) -> list[Row]:
+    async def _fetch(self, statement: bytes, values: Values, first: bytes, deadline: float) -> list[Row]:
         async with self._connection(deadline) as connection:
-            silence = self._loop.call_at(deadline, _cut, connection)
+            silence = self._loop.call_at(deadline, cut, connection)
             try:
                 cursor = connection.cursor(row_factory=tuple_row)
-                await cursor.execute(statement, values)
-                return await cursor.fetchall()
+                if not first:
+                    await cursor.execute(statement, values)
+                    return await cursor.fetchall()
+                async with connection.transaction():
+                    await cursor.execute(first)
+                    await cursor.execute(statement, values)
+                    return await cursor.fetchall()
             finally:
                 silence.cancel()
 
@@ -86,15 +91,19 @@ class Connections:
             async with self._connection(deadline) as connection, connection.transaction():
                 cursor = connection.cursor(row_factory=tuple_row)
 
-                async def fetch(statement: bytes, values: Sequence[object]) -> list[Row]:
+                async def fetch(statement: bytes, values: Values) -> list[Row]:
                     await cursor.execute(statement, values or None)
                     return await cursor.fetchall() if cursor.description else []
 
-                silence = self._loop.call_at(deadline, _cut, connection)
+                silence = self._loop.call_at(deadline, cut, connection)
                 try:
                     yield fetch
                 finally:
                     silence.cancel()
+
+    def hearing(self, channel: str, wake: Callable[[], None]) -> contextlib.AbstractAsyncContextManager[None]:
+        """For a block, call `wake` for notifications on a channel: see `postgres_listening`."""
+        return hearing(self._target, self._patience, channel, wake)
 
     @contextlib.contextmanager
     def _translating(self, patience: float) -> Generator[None]:
@@ -163,7 +172,7 @@ class RenewingConnection:
         self._connection: psycopg.Connection[Row] | None = None
         self._in_use = threading.Lock()
 
-    def fetch(self, statement: bytes, values: Sequence[object]) -> list[Row]:
+    def fetch(self, statement: bytes, values: Values) -> list[Row]:
         """Run one statement, which is a transaction of its own."""
         give_up = time.monotonic() + self._patience
         if not self._in_use.acquire(timeout=self._patience):
@@ -182,7 +191,7 @@ class RenewingConnection:
         finally:
             self._in_use.release()
 
-    def _fetch(self, statement: bytes, values: Sequence[object], give_up: float) -> list[Row]:
+    def _fetch(self, statement: bytes, values: Values, give_up: float) -> list[Row]:
         if self._connection is None or self._connection.closed:
             self._connection = self._target.connect_here()
         connection = self._connection
@@ -214,19 +223,13 @@ async def _lent(pool: Pool, patience: float) -> AsyncGenerator["psycopg.AsyncCon
 
 @contextlib.contextmanager
 def _silence(connection: "psycopg.Connection[Any]", patience: float) -> Generator[None]:
-    timer = threading.Timer(max(patience, 0.0), _cut, [connection])
+    timer = threading.Timer(max(patience, 0.0), cut, [connection])
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _cut(connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> None:
-    """Wake up whoever waits for an answer: the connection is as if the server had closed it."""
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _is_cut(error: psycopg.OperationalError) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import socket
 import weakref
 from typing import Any, Final, TypeAlias
 
@@ -127,6 +128,12 @@ class Target:
             case _:
                 pass
         return StoreUnavailable(f"{self.shown}: {said or type(error).__name__}")
+
+
+def cut(connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> None:
+    """Wake up whoever waits for an answer: the connection is as if the server had closed it."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _read(url: str) -> dict[str, Any]:

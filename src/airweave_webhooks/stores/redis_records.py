@@ -1,7 +1,8 @@
 """A record's way into Redis, and back: what the Lua scripts take and give.
 
 A record is a hash. Times are whole microseconds, because Lua prints a float with 14 digits; nothing is an empty text,
-and an empty text is a NUL, which no text of ours holds. Only `body` is missing where there is none.
+and an empty text is a NUL, which no text of ours holds. Only `body`, `origin` and `history` are missing where there are
+none.
 """
 
 import json
@@ -11,7 +12,8 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from airweave_webhooks.errors import StoreDataError
-from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Record, Settle
+from airweave_webhooks.stores.base import NO_RESULTS, Claim, Claimed, Facts, Key, Lease, Origin, Record, Settle
+from airweave_webhooks.stores.history import tail
 from airweave_webhooks.stores.text import as_text, texts_as_json
 
 Value: TypeAlias = str | bytes | int
@@ -24,9 +26,10 @@ LARGEST_BODY: Final = 512 * 2**20
 FIELDS: Final = (
     *("message_id", "digest", "event_type", "collection", "source_type", "job_id", "event_time", "received_at"),
     *("state", "reason", "settled_at", "due_at", "fence", "token", "owner", "lease_until", "leases_lost"),
-    *("attempts", "generation", "results", "error", "body"),
+    *("attempts", "generation", "results", "error", "body", "origin", "history"),
 )
 
+_NO_TEXTS: Final = {"digest", "token", "body", "origin", "history"}
 _NEW: Final = Claimed("claimed", 1)
 _EMPTY: Final = "\0"
 
@@ -44,9 +47,10 @@ def name_of(key: Key) -> bytes:
 
 
 def claim_values(claim: Claim) -> tuple[Value, ...]:
-    """The 14 values that `claim.lua` takes."""
+    """The 15 values that `claim.lua` takes."""
     facts = claim.facts
-    body = claim.body
+    # What the sender will bring again is not kept.
+    body, origin = (None, None) if claim.into == "leased" else (claim.body, claim.origin)
     return (
         _text(claim.message_id),
         _bytes(claim.digest),
@@ -60,13 +64,14 @@ def claim_values(claim: Claim) -> tuple[Value, ...]:
         as_text(claim.owner) or "",
         claim.into,
         _text(claim.reason),
-        b"" if body is None or claim.into == "leased" else _body(body),
+        b"" if body is None else _body(body),
+        "" if origin is None else json.dumps(origin._replace(headers=dict(origin.headers))),
         round(min(max(claim.keep, 0.0), LONGEST) * 1000),
     )
 
 
 def settle_values(wish: Settle) -> tuple[Value, ...]:
-    """The 9 values that `settle.lua` takes."""
+    """The 11 values that `settle.lua` takes."""
     processed = ""
     if any(result != "processed" for result in wish.results.values()):
         processed = texts_as_json({name: result for name, result in wish.results.items() if result == "processed"})
@@ -80,6 +85,8 @@ def settle_values(wish: Settle) -> tuple[Value, ...]:
         _text(wish.error),
         microseconds(wish.delay),
         b"" if wish.body is None else _body(wish.body),
+        "" if wish.error is None else tail(wish.reason or wish.state, wish.error),
+        int(wish.started),
     )
 
 
@@ -105,7 +112,7 @@ def record(key: Key, values: Sequence[bytes | None]) -> Record | None:
     found: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
     if found["state"] is None:
         return None
-    text = {name: _read(found[name]) for name in FIELDS if name not in {"digest", "token", "body"}}
+    text = {name: _read(found[name]) for name in FIELDS if name not in _NO_TEXTS}
     return Record(
         key,
         message_id=text["message_id"] or "",
@@ -132,6 +139,9 @@ def record(key: Key, values: Sequence[bytes | None]) -> Record | None:
         results=_results(found["results"]),
         error=text["error"],
         body=found["body"],
+        origin=Origin(*json.loads(found["origin"])) if found["origin"] else None,
+        # Its beginning may be cut within a character.
+        history=(found["history"] or b"").decode(errors="replace"),
     )
 
 

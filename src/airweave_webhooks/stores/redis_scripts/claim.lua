@@ -1,8 +1,9 @@
 -- Claims deliveries of one partition: `transitions.first_claim` and `transitions.claim_again`, line by line.
 --
 -- KEYS: the index of what is done, the index of what is open and has no body, then a record each.
--- ARGV: 14 values a record, see `redis_records.claim_values`.
--- Times are whole microseconds. An empty text is "nothing"; a record has the field `body` only if it has a body.
+-- ARGV: 15 values a record, see `redis_records.claim_values`.
+-- Times are whole microseconds. An empty text is "nothing"; a record has the fields `body`, `origin` and `history`
+-- only if it has one.
 -- Returns for each: 1 (granted, the record is new), {fence, attempts, generation, results} (granted), a verdict,
 -- or {verdict, microseconds left}.
 local time = redis.call('TIME')
@@ -16,10 +17,18 @@ local function has_body(key)
   return redis.call('HEXISTS', key, 'body') == 1
 end
 
+-- `transitions.lose_lease`
+local function note_lost_lease(key, attempts)
+  local found = redis.call('HMGET', key, 'history', 'owner')
+  local line = string.format(
+    '[%.3f,%d,%s,"lease_lost",""]\n', now / 1000000, attempts, cjson.encode(found[2]))
+  redis.call('HSET', key, 'history', string.sub((found[1] or '') .. line, -4000))
+end
+
 local function claim(key, at)
   local message_id, digest, token = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local lease, owner, into, reason = ARGV[at + 9], ARGV[at + 10], ARGV[at + 11], ARGV[at + 12]
-  local body, keep = ARGV[at + 13], ARGV[at + 14]
+  local body, origin, keep = ARGV[at + 13], ARGV[at + 14], ARGV[at + 15]
   local found = redis.call(
     'HMGET', key, 'state', 'token', 'message_id', 'digest', 'lease_until', 'due_at', 'fence', 'attempts',
     'leases_lost', 'generation', 'results', 'processed', 'settled_at')
@@ -43,6 +52,7 @@ local function claim(key, at)
         return {has_body(key) and 'accepted' or 'held', left}
       end
       lost = lost + 1
+      note_lost_lease(key, attempts)
     elseif not (state == 'pending' and (tonumber(found[6]) or 0) <= now) and has_body(key) then
       return 'accepted'
     end
@@ -63,10 +73,14 @@ local function claim(key, at)
     lease_until = whole(now + lease)
   else
     settled_at = whole(now)
+    if state then
+      redis.call('HDEL', key, 'body', 'origin')
+    end
     if body ~= '' then
       redis.call('HSET', key, 'body', string.sub(body, 2))
-    elseif state then
-      redis.call('HDEL', key, 'body')
+    end
+    if origin ~= '' then
+      redis.call('HSET', key, 'origin', origin)
     end
   end
   redis.call(
@@ -96,6 +110,6 @@ end
 
 local answers = {}
 for i = 3, #KEYS do
-  answers[i - 2] = claim(KEYS[i], (i - 3) * 14)
+  answers[i - 2] = claim(KEYS[i], (i - 3) * 15)
 end
 return answers

@@ -17,6 +17,7 @@ WebhookError
 │   └── StoreUnavailable
 │       └── StoreBusy             deadlock, lock time-out: worth an immediate second try
 ├── LeaseLost              409    somebody else holds, or finished, this delivery
+├── OperatorError                 an operator asked for something that means nothing, or more than one thing
 ├── StoreDataError         500    the store cannot hold this one record; its neighbours are fine
 └── HandlerVerdict                raised by handlers, to say more than success
     ├── Retry              503
@@ -138,6 +139,10 @@ class StoreDataError(WebhookError):
     """The store cannot hold this record (a value out of its range); the rest of its batch is unharmed."""
 
     status: ClassVar[int] = 500
+
+
+class OperatorError(WebhookError):
+    """What an operator asked for means nothing, or more than one thing; the message says what would do."""
 
 
 class HandlerVerdict(WebhookError):

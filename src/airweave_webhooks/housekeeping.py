@@ -10,6 +10,8 @@ from airweave_webhooks.telemetry import logger
 
 # Seconds.
 PURGE_EVERY: Final = 3600.0
+# `recover` replays failed messages up to 14 days old; a record that is gone by then makes one effect two.
+SHORTEST_RETENTION_DAYS: Final = 16
 # The sender's longest pause between two attempts is 12 h: after four of those it has given up.
 ABANDONED_AFTER: Final = 48 * 3600.0
 PURGE_BATCH: Final = 500

@@ -24,8 +24,10 @@ from airweave_webhooks.errors import (
 from airweave_webhooks.events import UnknownEvent, parse
 from airweave_webhooks.gate import Gate
 from airweave_webhooks.health import Health, health_of
+from airweave_webhooks.housekeeping import SHORTEST_RETENTION_DAYS
 from airweave_webhooks.keyring import Keyring, Secrets, SecretValue
 from airweave_webhooks.modes import Inline, Mode, inbox_like
+from airweave_webhooks.operations import Deliveries
 from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
 from airweave_webhooks.signing import Headers, RawHeaders, raw_headers
@@ -33,8 +35,6 @@ from airweave_webhooks.stores import Store, store_from_url
 from airweave_webhooks.telemetry import Observer, logger, tell
 
 DAY: Final = 86_400.0
-# `recover` replays failed messages up to 14 days old; a record that is gone by then makes one effect two.
-SHORTEST_RETENTION_DAYS: Final = 16
 
 # Receivers that are open in this process.
 _open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
@@ -120,6 +120,15 @@ class Receiver(Router):
     def is_open(self) -> bool:
         """Whether it is open on any event loop of this process."""
         return any(not loop.is_closed() for loop in self._pipelines)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What operators do with the deliveries in the store: search, replay, purge, count.
+
+        Raises:
+            ConfigurationError: the store does not hold deliveries.
+        """
+        return Deliveries(self.store, self.name)
 
     async def handle(self, headers: Headers, body: bytes, tenant: str | None = None) -> Reply:
         """Receive one request: the whole receiver, without any framework.

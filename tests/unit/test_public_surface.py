@@ -28,14 +28,14 @@ ROOMS: Final = [
     "delivery",
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
-    "backlog, bodies, execution, health, housekeeping, leases",
-    "holder",
+    "backlog, bodies, execution, health, housekeeping, leases, selection",
+    "holder, operations",
     "worker",
     "pipeline",
     "asgi",
     "receiver",
     "face",
-    "integrations, testing",
+    "integrations, testing, cli",
 ]
 LEVELS: Final = {room: level for level, line in enumerate(ROOMS) for room in line.split(", ")}
 

@@ -1,0 +1,16 @@
+"""The command `airweave-webhooks`: run a worker, and look after deliveries. It needs the extra `cli`."""
+
+import importlib.util
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with the program's arguments, and exit."""
+    if any(importlib.util.find_spec(name) is None for name in ("typer", "rich")):
+        sys.stderr.write("The command needs the extra 'cli': pip install 'airweave-webhooks[cli]'\n")
+        sys.exit(3)
+    from airweave_webhooks.cli.app import run  # noqa: PLC0415 - it imports what may be missing
+
+    run()

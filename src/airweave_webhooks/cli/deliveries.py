@@ -1,0 +1,259 @@
+"""`airweave-webhooks deliveries …`: look at what was received, and replay it."""
+
+import asyncio
+import contextlib
+import shlex
+import sys
+from collections.abc import Generator
+from typing import Annotated, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from airweave_webhooks.cli import plain, tables, words
+from airweave_webhooks.cli.exits import FAILED, INTERRUPTED, USAGE, endings, fail
+from airweave_webhooks.cli.loading import load
+from airweave_webhooks.cli.options import (
+    WHICH,
+    AppDir,
+    AsJson,
+    Collections,
+    Since,
+    Sources,
+    States,
+    Target,
+    Tenant,
+    Types,
+    Until,
+    filter_of,
+)
+from airweave_webhooks.housekeeping import SHORTEST_RETENTION_DAYS
+from airweave_webhooks.operations import LONGEST_PAGE, Replay, Why
+
+app: Final = typer.Typer(help="Look at what a receiver has in its store, and replay it.", no_args_is_help=True)
+
+_WHY: Final[dict[Why, str]] = {
+    "unknown": "no such delivery",
+    "ambiguous": "several deliveries are called so: name a --tenant, or use the key",
+    "pending": "pending already",
+    "leased": "being worked on",
+    "queued": "queued already",
+    "no_body": "the body is not held, only the sender has it",
+}
+
+
+@app.command("list")
+def list_(
+    target: Target,
+    state: States = None,
+    event_type: Types = None,
+    collection: Collections = None,
+    source: Sources = None,
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, max=LONGEST_PAGE, metavar="N", help="Length of a page.")] = 50,
+    cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Where the last page ended.")] = None,
+    app_dir: AppDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries, the latest first."""
+    with endings():
+        receiver = load(target, app_dir)
+        which = filter_of(state, event_type, collection, source, tenant, since, until)
+        page = asyncio.run(receiver.deliveries.search(size=limit, cursor=cursor, **which))
+    if as_json:
+        for record in page.records:
+            plain.write(plain.as_found(record))
+    elif page.records:
+        console = tables.console()
+        console.print(tables.found(page.records, console.width))
+    else:
+        typer.echo(f"no such delivery of receiver {receiver.name!r} in {receiver.store!r}", err=True)
+    if page.cursor is not None:
+        typer.echo(f"next page: {_again(page.cursor)}", err=True)
+
+
+@app.command()
+def show(
+    target: Target,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A message id or a key.", show_default=False)],
+    tenant: Tenant = None,
+    body: Annotated[bool, typer.Option("--body", help="With its body, which can hold what is confidential.")] = False,
+    app_dir: AppDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is known about one delivery."""
+    with endings():
+        receiver = load(target, app_dir)
+        record = asyncio.run(receiver.deliveries.get(name, tenant))
+    if record is None:
+        fail(f"no delivery {name!r} of receiver {receiver.name!r} in {receiver.store!r}", FAILED)
+    if as_json:
+        plain.write(plain.as_shown(record, with_body=body))
+    else:
+        tables.console().print(tables.shown(record, with_body=body))
+
+
+@app.command()
+def replay(
+    target: Target,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Message ids or keys.", show_default=False)
+    ] = None,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="All that are dead.", rich_help_panel=WHICH)] = False,
+    state: States = None,
+    event_type: Types = None,
+    collection: Collections = None,
+    source: Sources = None,
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="For each delivery's history.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    app_dir: AppDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a worker do deliveries again that are done or dead: by id, by a filter, or all that are dead.
+
+    What was done runs again as a whole; of what was dead, only handlers that had not processed it.
+    """
+    which = filter_of(state, event_type, collection, source, tenant, since, until)
+    so_far = _Progress("replaying")
+    if bool(names) + all_dead + bool(which.keys() - {"tenant"}) > 1 or not (names or all_dead or which):
+        fail("say which deliveries: IDs, or --all-dead, or a filter such as --type; one of the three", USAGE)
+
+    def run(*, only_count: bool) -> Replay:
+        work = receiver.deliveries.replay(
+            names or (), all_dead=all_dead, why=why, dry_run=only_count, progress=so_far.update, **which
+        )
+        return asyncio.run(work)
+
+    with endings(so_far.interrupted):
+        receiver = load(target, app_dir)
+        if dry_run:
+            result = run(only_count=True)
+        else:
+            if not yes:
+                _refuse_without_terminal()
+                _confirm(run(only_count=True).found)
+            with so_far.shown(unless=as_json):
+                result = run(only_count=False)
+    _report(result, target, dry_run=dry_run, as_json=as_json)
+    if result.names:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def purge(
+    target: Target,
+    older_than: Annotated[
+        int,
+        typer.Option(
+            min=SHORTEST_RETENTION_DAYS, metavar="DAYS", help="Since it was done; at least 16.", show_default=False
+        ),
+    ],
+    app_dir: AppDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove records of what was done long ago, of every receiver that shares the store.
+
+    Receivers and workers purge by themselves; this does it now. What is dead stays.
+    """
+    so_far = _Progress("purging")
+    with endings(so_far.interrupted):
+        receiver = load(target, app_dir)
+        with so_far.shown(unless=as_json):
+            number = asyncio.run(receiver.deliveries.purge(older_than, progress=so_far.update))
+    if as_json:
+        plain.write({"purged": number})
+    else:
+        typer.echo(f"{words.deliveries(number)} purged from {receiver.store!r}")
+
+
+@app.command()
+def stats(target: Target, app_dir: AppDir = None, as_json: AsJson = False) -> None:
+    """Count deliveries by event and state, and say how far the workers are behind."""
+    with endings():
+        receiver = load(target, app_dir)
+        counted = asyncio.run(receiver.deliveries.stats())
+    if as_json:
+        plain.write(plain.as_stats(receiver.name, counted))
+    else:
+        tables.console().print(tables.counted(receiver.name, counted, receiver.store))
+
+
+class _Progress:
+    """How far a command is: as a bar on a terminal, and for what is said when it is interrupted."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._done = 0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    @contextlib.contextmanager
+    def shown(self, *, unless: bool) -> Generator[None]:
+        console = tables.console(stderr=True)
+        if unless or not console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as self._bar:
+            self._task = self._bar.add_task(self._what, total=None)
+            yield
+
+    def update(self, done: int, total: int | None = None) -> None:
+        self._done = done
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def interrupted(self) -> str:
+        return f"interrupted after {self._what} {words.deliveries(self._done)}"
+
+
+def _refuse_without_terminal() -> None:
+    if not sys.stdin.isatty():
+        fail("this is no terminal to ask on whether to replay: add --yes, or --dry-run to count", USAGE)
+
+
+def _confirm(number: int) -> None:
+    if not number:
+        return
+    try:
+        agreed = typer.confirm(f"Replay {words.deliveries(number)}?", err=True)
+    except typer.Abort:
+        sys.stderr.write("\n")
+        fail("interrupted; nothing was replayed", INTERRUPTED)
+    if not agreed:
+        fail("nothing was replayed", FAILED)
+
+
+def _report(result: Replay, target: str, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        plain.write(plain.as_replay(result, dry_run=dry_run))
+        return
+    if dry_run:
+        typer.echo(f"{words.deliveries(result.found)} would be replayed")
+    else:
+        typer.echo(f"{words.deliveries(result.replayed)} replayed")
+    for name, why in result.names.items():
+        typer.echo(f"not replayed: {words.one_line(name)}: {_WHY[why]}", err=True)
+    if not result.names:
+        for why, number in result.skipped.items():
+            typer.echo(f"not replayed: {words.deliveries(number)}: {_WHY[why]}", err=True)
+    if result.replayed:
+        typer.echo(f"a worker runs them: airweave-webhooks worker {shlex.quote(target)}", err=True)
+
+
+def _again(cursor: str) -> str:
+    """The command for the next page: this one, from `cursor` on."""
+    given = iter(sys.argv[1:])
+    kept: list[str] = []
+    for word in given:
+        if word == "--cursor":
+            next(given, None)
+        elif not word.startswith("--cursor="):
+            kept.append(word)
+    return shlex.join(["airweave-webhooks", *kept, "--cursor", cursor])

@@ -1,0 +1,91 @@
+"""Finding the receiver that `module:receiver` names."""
+
+import contextlib
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from airweave_webhooks.errors import ConfigurationError, OperatorError
+from airweave_webhooks.receiver import Receiver
+from airweave_webhooks.routing.nearest import nearest
+
+SHOWN_FRAMES: Final = 3
+"""Of the traceback of a module that cannot be imported."""
+
+# Where an import fails that a user can do nothing about.
+_OURS: Final = (str(Path(__file__).parents[1]), importlib.__file__, "<frozen importlib")
+
+
+def load(target: str, app_dir: Path | None = None) -> Receiver:
+    """Import a module and find a receiver in it.
+
+    Args:
+        target: `module:receiver`; both can have dots.
+        app_dir: where the module is; by default in the current directory, or installed.
+
+    Raises:
+        OperatorError: `target` is not written so.
+        ConfigurationError: there is no receiver; says what there is.
+    """
+    name, colon, path = target.partition(":")
+    words = [*name.split("."), *path.split(".")]
+    if not colon or name.endswith(".py") or not all(word.isidentifier() for word in words):
+        hint = name.removesuffix(".py").strip("./").replace("/", ".")
+        better = f"; did you mean {hint}:{path or 'receiver'}?" if hint and hint != name else ""
+        raise OperatorError(f"{target!r}: write module:receiver, as in app:receiver{better}")
+    folder = str((app_dir or Path.cwd()).resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    found: object = _import(name, app_dir)
+    module, so_far = found, name
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            names = [word for word in dir(found) if not word.startswith("_")]
+            hint = nearest(part, names) or _receivers_of(module, name)
+            raise ConfigurationError(f"{so_far} has no {part!r}{hint}") from None
+        so_far += ("." if ":" in so_far else ":") + part
+    if not isinstance(found, Receiver):
+        raise ConfigurationError(
+            f"{target} is a {type(found).__name__} and not a Receiver{_receivers_of(module, name) or _HOW}"
+        )
+    return found
+
+
+_HOW: Final = "; name the Receiver itself, which has to be found in a module: receiver = Receiver(…)"
+
+
+def _import(name: str, app_dir: Path | None) -> ModuleType:
+    try:
+        # What a module prints is not the command's output.
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            where = app_dir or "the current directory (--app-dir names another)"
+            raise ConfigurationError(f"there is no module {error.name!r} in {where}") from None
+        raise ConfigurationError(_failure(name, error)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's program
+        raise ConfigurationError(_failure(name, error)) from None
+
+
+def _failure(name: str, error: BaseException) -> str:
+    """Say what went wrong, and where in the user's program."""
+    frames = [
+        traceback.FrameSummary(frame.filename, frame.lineno, frame.name)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_OURS)
+    ]
+    lines = "".join(traceback.format_list(frames[-SHOWN_FRAMES:])).splitlines()
+    lines += "".join(traceback.format_exception_only(error)).splitlines()
+    return "\n".join([f"importing {name} failed:", *(f"  {line}" for line in lines)])
+
+
+def _receivers_of(module: object, name: str) -> str:
+    """Say where the module's receivers are."""
+    found = [attribute for attribute, value in vars(module).items() if isinstance(value, Receiver)]
+    return f"; {' and '.join(f'{name}:{attribute}' for attribute in found)} would do" if found else ""

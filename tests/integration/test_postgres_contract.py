@@ -13,11 +13,11 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from airweave_webhooks import PostgresStore
-from airweave_webhooks.testing.contracts import SharedStoreContract
+from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContract
 from airweave_webhooks.testing.model import prove
 
 
-class TestPostgresStore(SharedStoreContract):
+class TestPostgresStore(InboxContract, SharedStoreContract):
     """`postgresql://…`."""
 
     @pytest.fixture(autouse=True)

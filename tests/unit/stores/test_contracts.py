@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from airweave_webhooks.stores import MemoryStore, SQLiteStore
-from airweave_webhooks.testing.contracts import DurableStoreContract, SharedStoreContract, StoreContract, a_claim
+from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContract, StoreContract, a_claim
 from conftest import Clock
 
 
@@ -26,19 +26,8 @@ class TestMemoryStore(StoreContract):
         assert await store.purge(done_for=10, abandoned_for=10, most=1) == 1
 
 
-class TestSQLiteStore(DurableStoreContract):
-    """`sqlite:///path`."""
-
-    @pytest.fixture(autouse=True)
-    def path(self, tmp_path: Path) -> None:
-        self.file = tmp_path / "store.db"
-
-    def make_store(self) -> SQLiteStore:
-        return SQLiteStore(self.file)
-
-
-class TestSQLiteStoreWithAClockOfItsOwn(SharedStoreContract):
-    """A stand-in for a server: this function is not the one that a machine's programs ask for the time."""
+class TestSQLiteStore(InboxContract, SharedStoreContract):
+    """`sqlite:///path`, with a clock of its own, as a server has: not the function that the machine's programs ask."""
 
     @pytest.fixture(autouse=True)
     def path(self, tmp_path: Path) -> None:

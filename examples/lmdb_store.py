@@ -15,7 +15,7 @@ import lmdb
 
 from airweave_webhooks.errors import ConfigurationError, StoreUnavailable
 from airweave_webhooks.stores import transitions
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Record, Settle
+from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Origin, Record, Settle
 
 T = TypeVar("T")
 
@@ -192,4 +192,5 @@ def _unpacked(value: bytes | memoryview) -> Record:
     fields["key"] = Key(*fields["key"])
     for name in ("digest", "token", "body"):
         fields[name] = fields[name] if fields[name] is None else fields[name].encode("latin-1")
+    fields["origin"] = fields["origin"] and Origin(*fields["origin"])
     return Record(**fields)

@@ -234,11 +234,11 @@ class TakingContract(InboxTests):
         await self.suspected(store, a_delivery("a"), a_delivery("b"))
         await self.put(store, a_delivery("c"))
         assert names(await store.take(a_take())) == ["c"]
-        (one,) = await store.take(a_take(suspects=True, lease=BRIEF))
+        (one,) = await store.take(a_take(suspects=True, lease=SHORT))
         assert (one.record.key.key, one.record.leases_lost) == ("a", 2)
         assert names(await store.take(a_take(suspects=True))) == ["b"]
         assert await store.take(a_take(suspects=True)) == []
-        await lapse()
+        await lapse(SHORT)
         assert await store.take(a_take()) == []
         (again,) = await store.take(a_take(suspects=True))
         assert (again.record.key.key, again.record.leases_lost) == ("a", 3)

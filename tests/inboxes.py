@@ -63,12 +63,12 @@ class World:
 
     async def fill(self, *messages: tuple[str, bytes]) -> None:
         """Store deliveries, and let nobody work on them yet."""
-        mode = self.receiver._mode
-        self.receiver._mode = Inbox(**QUICK, worker=False)
+        mode = self.receiver.mode
+        self.receiver.mode = Inbox(**QUICK, worker=False)
         async with self.receiver:
             for message_id, event in messages:
                 await self.accept(message_id, event=event)
-        self.receiver._mode = mode
+        self.receiver.mode = mode
 
     @asynccontextmanager
     async def filled(self, *messages: tuple[str, bytes]) -> AsyncIterator[None]:

@@ -102,7 +102,7 @@ class Receiver(Router):
             )
         self.name = name
         self.store: Store = store_from_url(store) if isinstance(store, str) else store
-        self._mode: Mode = mode or Inline()
+        self.mode: Mode = mode or Inline()
         self._key = key
         self._retention = retention_days * DAY
         self._limits = body_limits or BodyLimits()
@@ -214,7 +214,7 @@ class Receiver(Router):
         pipeline = Pipeline(
             name=self.name,
             store=self.store,
-            mode=self._mode,
+            mode=self.mode,
             retention=self._retention,
             limits=self._limits,
             observer=self._observer,
@@ -288,12 +288,12 @@ class Receiver(Router):
         """
         if self.is_open:
             raise ConfigurationError("work() opens the receiver itself, and this one is open: Inbox(worker=True) works")
-        usual, self._mode = self._mode, inbox_like(self._mode, concurrency)
+        usual, self.mode = self.mode, inbox_like(self.mode, concurrency)
         try:
             async with self:
                 await stop.wait()
         finally:
-            self._mode = usual
+            self.mode = usual
 
     async def health(self) -> Health:
         """Say whether deliveries are worked on. Opens the store for the moment, if it is not open."""
@@ -302,7 +302,7 @@ class Receiver(Router):
         except (Unavailable, ConfigurationError) as error:
             return Health(healthy=False, problems=(f"the store cannot be opened: {error}",))
         try:
-            return await health_of(self.store, self.name, self._mode)
+            return await health_of(self.store, self.name, self.mode)
         finally:
             await self.store.close()
 

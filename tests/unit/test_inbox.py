@@ -174,7 +174,7 @@ async def test_work_runs_until_it_is_stopped(make: Callable[..., World]) -> None
     await working
     async with opened(lambda: world.store):
         assert (await world.record()).state == "done"
-    assert world.receiver._mode == make(worker=False).receiver._mode
+    assert world.receiver.mode == make(worker=False).receiver.mode
 
 
 async def test_work_runs_what_was_replayed_of_an_inline_receiver(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_a_full_inbox_takes_nothing_new(
     """New deliveries get 503 and are asked to come again; what is known is answered as ever."""
     world = make(worker=False)
     await world.fill(*[(f"msg_{n}", body()) for n in range(3)])
-    world.receiver._mode = make(worker=False, **limit).receiver._mode
+    world.receiver.mode = make(worker=False, **limit).receiver.mode
     async with world.receiver:
         refused = await world.send("new")
         assert (refused.status, refused.outcome, refused.retry_after) == (503, "unavailable", 60)
@@ -238,7 +238,7 @@ async def test_a_full_inbox_opens_again(make: Callable[..., World], caplog: pyte
     world = make(worker=False, most_pending=1)
     with caplog.at_level(logging.WARNING):
         async with opened(lambda: world.store) as store:
-            watch = BacklogWatch(world.store, "default", world.receiver._mode)  # type: ignore[arg-type]
+            watch = BacklogWatch(world.store, "default", world.receiver.mode)  # type: ignore[arg-type]
             claim = a_claim("msg_1")._replace(into="pending", body=b"{}")
             await store.claim([claim])
             for _ in range(2):
@@ -272,7 +272,7 @@ async def test_a_watch_goes_on_after_an_outage(
         return answer
 
     world.store.backlog = backlog  # type: ignore[method-assign]
-    watch = BacklogWatch(world.store, "default", world.receiver._mode)  # type: ignore[arg-type]
+    watch = BacklogWatch(world.store, "default", world.receiver.mode)  # type: ignore[arg-type]
     watching = asyncio.create_task(watch.watch(found.append))
     await world.until(lambda: len(found) >= 2)
     watching.cancel()
@@ -355,7 +355,7 @@ async def test_a_full_inbox_is_not_healthy(make: Callable[..., World], limit: di
     """Somebody has to do something."""
     world = make(worker=False)
     await world.fill(("msg_1", body()))
-    world.receiver._mode = make(worker=False, **limit).receiver._mode
+    world.receiver.mode = make(worker=False, **limit).receiver.mode
     health = await world.receiver.health()
     assert not health.healthy
     assert "refused with 503" in health.problems[0]

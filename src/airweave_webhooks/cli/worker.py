@@ -14,6 +14,7 @@ from airweave_webhooks.cli.exits import INTERRUPTED, endings
 from airweave_webhooks.cli.loading import load
 from airweave_webhooks.cli.logs import configure
 from airweave_webhooks.cli.options import AppDir, AsJson, Target
+from airweave_webhooks.modes import inbox_like
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.telemetry import logger
 
@@ -40,11 +41,11 @@ async def _work(receiver: Receiver, concurrency: int | None) -> None:
     stop = asyncio.Event()
     handlers = [handler.id for handler in receiver.table.handlers]
     logger.info(
-        "worker %d starts: receiver %r, store %r, %s, handlers: %s",
+        "worker %d starts: receiver %r, store %r, concurrency %d, handlers: %s",
         os.getpid(),
         receiver.name,
         receiver.store,
-        "its mode's concurrency" if concurrency is None else f"concurrency {concurrency}",
+        inbox_like(receiver.mode, concurrency).concurrency,
         ", ".join(handlers) or "none",
     )
     with _stopping(stop):

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
@@ -9,6 +11,7 @@ from fastapi import FastAPI
 from airweave_webhooks import (
     CollectionEvent,
     Delivery,
+    Inbox,
     OrganizationMemberAdded,
     Receiver,
     Reject,
@@ -21,6 +24,7 @@ from airweave_webhooks import (
 from airweave_webhooks.integrations.fastapi import receiver_router
 
 PATH: Final = "/webhooks/airweave"
+INBOX_PATH: Final = "/webhooks/inbox"
 EFFECTS: Final = "demo.effects"
 
 # Collections and sources with which the sender asks for trouble.
@@ -34,6 +38,7 @@ LARGE_TAKES: Final = 1.5
 SOURCE_TAKES: Final = 30
 
 receiver = Receiver(name="demo", store="sqlite:///demo.db")
+inbox = Receiver(name="demo-inbox", store="sqlite:///demo.db", mode=Inbox(first_pause=0.2, poll=0.1))
 
 
 def done(handler: str, delivery: Delivery) -> None:
@@ -78,5 +83,26 @@ async def notice(event: UnknownEvent, delivery: Delivery) -> None:
     done(f"notice {event.event_type}", delivery)
 
 
-app = FastAPI(lifespan=receiver.lifespan)
+@inbox.on("sync.failed")
+def page_later(event: SyncFailed, delivery: Delivery) -> None:
+    if event.collection_readable_id == UNLUCKY and delivery.attempt == 1:
+        raise ConnectionError("the pager does not answer")
+    done(f"page_later {event.error}", delivery)
+
+
+@inbox.on("collection.*")
+async def index_later(event: CollectionEvent, delivery: Delivery) -> None:
+    if event.collection_readable_id == LARGE:
+        await asyncio.sleep(LARGE_TAKES)
+    done("index_later", delivery)
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    async with receiver, inbox:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
 app.include_router(receiver_router(receiver, PATH))
+app.include_router(receiver_router(inbox, INBOX_PATH))

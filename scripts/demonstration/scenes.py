@@ -1,5 +1,6 @@
 """What is sent, which answer is expected, and what the answer means."""
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -10,9 +11,11 @@ from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.signing import generate_secret
 from airweave_webhooks.testing import Attempt, Sender
 from airweave_webhooks.testing.payloads import LEGACY, payload, payload_names
-from demonstration.app import LARGE, SLOW_SOURCE, UNLUCKY
+from demonstration.app import INBOX_PATH, LARGE, LARGE_TAKES, PATH, SLOW_SOURCE, UNLUCKY
 from demonstration.server import Server
 
+# Seconds that a worker gets.
+DONE_WITHIN: Final = 20.0
 # Five seconds of the sender's schedule become half a second.
 HURRY: Final = 0.1
 
@@ -72,6 +75,7 @@ async def play(server: Server, secret: str) -> list[Section]:
             await _every_type(sender, server),
             await _again(sender, server),
             await _failing(sender, server),
+            await _inbox(server, secret),
             await _signatures(sender, server.url, secret),
         ]
 
@@ -134,6 +138,43 @@ async def _failing(sender: Sender, server: Server) -> Section:
     attempt = await sender.attempt(nobody)
     section.add("organization.member_added, Reject", attempt, "200 rejected", "never sent again")
     return section
+
+
+async def _inbox(server: Server, secret: str) -> Section:
+    """A second receiver on the same store, which answers before it works."""
+    section = Section("Inbox mode: acknowledged when it is stored, worked on later")
+    url = server.url.replace(PATH, INBOX_PATH)
+    async with Sender(url, secrets=secret, time_scale=HURRY) as sender:
+        large = sender.message(_changed("collection.updated", collection_readable_id=LARGE))
+        attempt = await sender.attempt(large)
+        section.add(
+            f"collection.updated, {LARGE_TAKES:g} s of work", attempt, "200 accepted", "answered before it is done"
+        )
+        section.add(
+            "sent again meanwhile", await sender.resend(large.id), "200 accepted", "held, and not started twice"
+        )
+        unlucky = sender.message(_changed("sync.failed", collection_readable_id=UNLUCKY))
+        attempt = await sender.attempt(unlucky)
+        section.add("sync.failed, an error", attempt, "200 accepted", "the worker tries again, not the sender")
+        for sent, message, handler in (
+            ("sync.failed", unlucky, "page_later"),
+            ("collection.updated", large, "index_later"),
+        ):
+            await _until_done(server, message.id)
+            again = await sender.resend(message.id)
+            section.add(f"{sent}, when it is done", again, "200 duplicate", f"{handler}() has run")
+            ran = server.handlers(message.id)
+            if ran != [handler] and section.rows[-1].problem is None:
+                section.rows[-1] = replace(section.rows[-1], problem=f"expected {handler}() to run once: {ran}")
+    return section
+
+
+async def _until_done(server: Server, message_id: str) -> None:
+    """Wait until a handler has done it, and a moment for the record."""
+    give_up = time.monotonic() + DONE_WITHIN
+    while not server.handlers(message_id) and time.monotonic() < give_up:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
 
 
 async def _signatures(sender: Sender, url: str, secret: str) -> Section:

@@ -312,11 +312,7 @@ class Pipeline:
             case "accepted":
                 return ACCEPTED
             case "conflict":
-                logger.error(
-                    "delivery %s: message id %s came before with another body; it is not processed",
-                    delivery.key,
-                    delivery.id,
-                )
+                logger.error("message id %s came before with another body; this one is not processed", delivery.id)
                 return CONFLICT
             case _:
                 return Reply(409, "in_progress", max(1, math.ceil(claimed.retry_after)))

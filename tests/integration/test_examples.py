@@ -1,5 +1,6 @@
 """The examples as a user runs them: uvicorn in a process of its own, and a sender over a real socket."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -167,6 +169,39 @@ async def test_starlette(app: App, sender: Sender) -> None:
         "source_connection.deleted: engineering-context-k4x9q",
         "an event that this version does not know: sync.paused",
     ]
+
+
+@pytest.mark.parametrize("app", ["inbox_app"], indirect=True)
+async def test_inbox(app: App, sender: Sender) -> None:
+    """Answered at once, done later; in order, and what is stale is left out; health says how far it is."""
+    health = app.url.removesuffix("/webhooks/airweave") + "/health"
+
+    async def until(**wanted: int) -> None:
+        give_up = time.monotonic() + 20
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                found = (await client.get(health)).json()
+                if {name: found[name] for name in wanted} == wanted:
+                    return
+                assert time.monotonic() < give_up, found
+                await asyncio.sleep(0.2)
+
+    completed = sender.message(payload("sync.completed"))
+    assert (await sender.attempt(completed)).outcome == "accepted"
+    await until(pending=1, dead=0)
+    assert (await sender.resend(completed.id)).outcome == "accepted"
+    (app.folder / "index").mkdir()
+    await until(pending=0, dead=0)
+    assert (await sender.resend(completed.id)).outcome == "duplicate"
+    early = {"timestamp": "2026-01-01T00:00:00Z"}
+    assert await answer(sender, "sync.running", **early) == (200, "accepted", None)
+    assert await answer(sender, "search.completed") == (200, "ignored", None)
+    await until(pending=0, dead=0)
+
+    job = json.loads(payload("sync.completed"))["sync_job_id"]
+    first, second = app.end()
+    assert first == f"{job}: sync.completed"
+    assert re.fullmatch("indexed engineering-context-k4x9q in attempt [2-9]", second)
 
 
 async def test_postgres(postgres_app: App, postgres_server: PostgresServer) -> None:

@@ -45,8 +45,7 @@ class Delivery:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers worth keeping: content type and user agent. Never authorization, cookies or signatures."""
-        kept = ((_KEPT_HEADERS.get(name), value) for name, value in self._raw_headers)
-        return {name: value.decode("latin-1") for name, value in kept if name}
+        return {kept: value.decode("latin-1") for name, value in self._raw_headers if (kept := _KEPT_HEADERS.get(name))}
 
     @property
     def timestamp(self) -> datetime:

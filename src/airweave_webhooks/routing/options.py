@@ -97,15 +97,7 @@ def compile_options(options: Mapping[str, Any], classes: Collection[type[Event]]
     return HandlerOptions(**options)
 
 
-def order_of(event: AnyEvent, orders: Collection[str]) -> str:
-    """The order in which an event runs: what all that has to run one at a time with it has in common.
-
-    Args:
-        event: the event.
-        orders: the `order_by` of its handlers, which agree.
-    """
-    for field in orders:
-        value = getattr(event, field, None)
-        if value is not None:
-            return f"{field}={value}"
-    return ""
+def order_of(event: AnyEvent, field: str) -> str:
+    """What an event has in common with all that has to run one at a time with it; empty if it lacks the field."""
+    value = getattr(event, field, None)
+    return "" if value is None else f"{field}={value}"

@@ -50,7 +50,10 @@ class Matched:
 
     def order(self, event: AnyEvent) -> str:
         """The order in which `event` runs; empty for none."""
-        return order_of(event, {handler.options.order_by for handler in self.handlers if handler.options.order_by})
+        for handler in self.handlers:
+            if handler.options.order_by is not None:  # the others agree
+                return order_of(event, handler.options.order_by)
+        return ""
 
 
 class Table:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from airweave_webhooks import Inbox, Observer, Receiver, Reply, SQLiteStore
 from airweave_webhooks.stores.base import Key, Record
+from airweave_webhooks.stores.inbox import Take
+from airweave_webhooks.testing.contracts import opened
 from airweave_webhooks.testing.payloads import payload
 from conftest import SECRET, sign
 
@@ -76,3 +78,15 @@ class World:
         await self.fill(*messages)
         async with self.receiver:
             yield
+
+    async def records_of(self, messages: Sequence[tuple[str, bytes]]) -> list[Record]:
+        """Read the records of messages, when the receiver is closed."""
+        async with opened(lambda: self.store):
+            return [await self.record(name) for name, _ in messages]
+
+    async def lose_leases(self, times: int) -> None:
+        """Take what is due, and come to nothing, as a process does that dies."""
+        async with opened(lambda: self.store):
+            for n in range(times):
+                assert await self.store.take(Take("default", 1, bytes([n]), 0.01, "gone", suspects=n >= 2))
+                await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a worker makes of a delivery: attempts, pauses, verdicts, limits, order, and those that end their process."""
+"""What a worker makes of a delivery: attempts, pauses, verdicts, limits, and its end."""
 
 import asyncio
 import logging
@@ -11,14 +11,11 @@ import pytest
 
 from airweave_webhooks import Delivery, Inbox, Observer, Reject, Retry, SyncEvent, UnknownEvent
 from airweave_webhooks.errors import StoreUnavailable
-from airweave_webhooks.stores.base import Record, Settle
-from airweave_webhooks.stores.inbox import Backlog, Take, Taken
-from airweave_webhooks.testing.contracts import opened
+from airweave_webhooks.stores.base import Settle
+from airweave_webhooks.stores.inbox import Take, Taken
 from inboxes import World, body
 
 pytestmark = pytest.mark.anyio
-
-JOBS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(5)]
 
 
 @pytest.fixture
@@ -257,164 +254,7 @@ async def test_a_limit_for_events_of_no_known_type(make: Callable[..., World]) -
     async with world.filled(*messages):
         await world.settled(*[name for name, _ in messages])
     assert at_once == 1
-    assert [record.attempts for record in await records_of(world, messages)] == [1] * 4
-
-
-async def records_of(world: World, messages: list[tuple[str, bytes]]) -> list[Record]:
-    async with opened(lambda: world.store):
-        return [await world.record(name) for name, _ in messages]
-
-
-def of_job(job: int, second: int, event_type: str = "sync.running") -> bytes:
-    return body(event_type, sync_job_id=JOBS[job], timestamp=f"2026-11-20T09:00:{second:02d}Z")
-
-
-async def test_order_by(make: Callable[..., World]) -> None:
-    """One job's events one at a time, by their own time; an unfinished one blocks its job and no other."""
-    world = make(first_pause=0.1, longest_pause=0.1)
-    running: set[str] = set()
-
-    @world.receiver.on("sync.*", order_by="sync_job_id")
-    async def handler(event: SyncEvent, delivery: Delivery) -> None:
-        job = str(event.sync_job_id)
-        assert job not in running
-        running.add(job)
-        await asyncio.sleep(0.005)
-        running.discard(job)
-        world.seen.append((delivery.id, delivery.attempt))
-        if delivery.id == "a1" and delivery.attempt < 3:
-            raise ZeroDivisionError
-
-    async with world.filled(
-        ("a3", of_job(0, 3)), ("a1", of_job(0, 1)), ("b2", of_job(1, 2)), ("a2", of_job(0, 2)), ("b1", of_job(1, 1))
-    ):
-        await world.settled("a1", "a2", "a3", "b1", "b2")
-    of_a = [entry for entry in world.seen if entry[0].startswith("a")]
-    assert of_a == [("a1", 1), ("a1", 2), ("a1", 3), ("a2", 1), ("a3", 1)]
-    assert [entry for entry in world.seen if entry[0].startswith("b")] == [("b1", 1), ("b2", 1)]
-    assert world.seen.index(("b2", 1)) < world.seen.index(("a1", 3)), "the other job did not wait"
-
-
-async def test_a_dead_head_blocks_nobody(make: Callable[..., World]) -> None:
-    """What nobody will finish is not waited for."""
-    world = make(max_attempts=1)
-
-    @world.receiver.on("sync.*", order_by="sync_job_id")
-    async def handler(delivery: Delivery) -> None:
-        if delivery.id == "a1":
-            raise ZeroDivisionError
-
-    async with world.filled(("a1", of_job(0, 1)), ("a2", of_job(0, 2))):
-        record = await world.settled("a1", "a2")
-    assert (record.state, record.reason) == ("done", "processed")
-
-
-async def test_an_event_without_the_field_has_no_order(make: Callable[..., World]) -> None:
-    """The older shape has no `sync_id`; nothing waits for it."""
-    world = make()
-    world.receiver.on("sync.*", order_by="sync_id")(lambda: None)
-    async with world.receiver:
-        await world.accept("msg_1", event=body(sync_id=None))
-        record = await world.settled()
-    assert record.origin is not None
-    assert record.origin.order == ""
-
-
-async def test_stale_events_are_dropped_where_it_is_asked_for(make: Callable[..., World]) -> None:
-    """A `running` after its `completed`; visibly, and only by the handler that said so."""
-    world = make()
-
-    @world.receiver.on("sync.*", order_by="sync_job_id", stale="drop", id="dropper")
-    async def dropper(delivery: Delivery) -> None:
-        world.seen.append(("dropper", delivery.id))
-
-    @world.receiver.on("sync.running", order_by="sync_job_id", id="keeper", source_type="kept")
-    async def keeper(delivery: Delivery) -> None:
-        world.seen.append(("keeper", delivery.id))
-
-    async with world.receiver:
-        await world.accept("completed", event=of_job(0, 9, "sync.completed"))
-        await world.settled("completed")
-        await world.accept("running", event=of_job(0, 1))
-        await world.accept("other", event=of_job(1, 1))
-        kept = body("sync.running", sync_job_id=JOBS[0], timestamp="2026-11-20T09:00:02Z", source_type="kept")
-        await world.accept("kept", event=kept)
-        stale, other, both = [await world.settled(name) for name in ("running", "other", "kept")]
-    assert world.seen == [("dropper", "completed"), ("dropper", "other"), ("keeper", "kept")]
-    assert (stale.reason, stale.results) == ("stale", {"dropper": "stale"})
-    assert other.reason == "processed"
-    assert (both.reason, both.results) == ("processed", {"dropper": "stale", "keeper": "processed"})
-
-
-async def test_what_drifted_is_kept_for_an_upgrade(make: Callable[..., World]) -> None:
-    """It is dead with its body, whatever the handlers that took it as it was have made of it."""
-    world = make()
-    world.receiver.on("sync.completed", id="typed")(lambda: world.seen.append("typed"))
-    world.receiver.on(UnknownEvent, id="unknown")(lambda: world.seen.append("unknown"))
-    drifted = body(sync_job_id=["not", "an", "id"])
-    async with world.receiver:
-        await world.accept("msg_1", event=drifted)
-        record = await world.settled()
-    assert (record.state, record.reason, record.body, world.seen) == ("dead", "drift", drifted, ["unknown"])
-
-
-@pytest.mark.parametrize(("event", "found"), [(body(), ("done", "ignored")), (body(sync_job_id=5), ("dead", "drift"))])
-async def test_handlers_that_are_gone(make: Callable[..., World], event: bytes, found: tuple[str, str]) -> None:
-    """A release that no longer handles what an older one has stored does not keep it."""
-    world = make()
-    world.receiver.on("*", id="gone")(lambda: None)
-    await world.fill(("msg_1", event))
-    newer = make()
-    newer.receiver.on("sync.completed", source_type="other")(lambda: newer.seen.append(1))
-    async with newer.receiver:
-        record = await newer.settled()
-    assert (record.state, record.reason, record.attempts, newer.seen) == (*found, 0, [])
-
-
-async def lose_leases(world: World, times: int) -> None:
-    """Take what is due, and come to nothing, as a process does that dies."""
-    async with opened(lambda: world.store):
-        for n in range(times):
-            assert await world.store.take(Take("default", 1, bytes([n]), 0.01, "gone", suspects=n >= 2))
-            await asyncio.sleep(0.05)
-
-
-async def test_what_lost_its_lease_twice_runs_alone(
-    make: Callable[..., World], caplog: pytest.LogCaptureFixture
-) -> None:
-    """When the others are done, and while none is started; it is not their fault if it ends the process."""
-    world = make(concurrency=10)
-    running: set[str] = set()
-
-    @world.receiver.on("sync.*")
-    async def handler(delivery: Delivery) -> None:
-        running.add(delivery.id)
-        world.seen.append((delivery.id, frozenset(running)))
-        await asyncio.sleep(0.05)
-        running.discard(delivery.id)
-
-    await world.fill(("suspicious", body()))
-    await lose_leases(world, 2)
-    async with world.receiver:
-        await world.accept(*[f"msg_{n}" for n in range(5)])
-        await world.settled(*[f"msg_{n}" for n in range(5)])
-        record = await world.settled("suspicious")
-    assert dict(world.seen)["suspicious"] == {"suspicious"}
-    assert (record.reason, record.attempts, record.leases_lost) == ("processed", 3, 2)
-    assert "delivery suspicious has lost its lease 2 times, as if it ended its process: it runs alone" in caplog.text
-
-
-async def test_what_always_ends_its_process_is_dead_without_another_start(make: Callable[..., World]) -> None:
-    """Starts are counted when they are made, so that the limit holds for those that nobody came back from."""
-    world = make(max_attempts=3)
-    world.receiver.on("sync.*", id="killer")(lambda: world.seen.append(1))
-    await world.fill(("msg_1", body()))
-    await lose_leases(world, 3)
-    async with world.receiver:
-        record = await world.settled()
-    assert (record.state, record.reason, world.seen) == ("dead", "exhausted", [])
-    assert record.error == "NeverReturned: killer was started 3 times, and its process died each time"
-    assert [note.what for note in record.notes] == ["lease_lost"] * 3 + ["exhausted"]
+    assert [record.attempts for record in await world.records_of(messages)] == [1] * 4
 
 
 async def test_closing_waits_for_what_runs(make: Callable[..., World]) -> None:
@@ -432,7 +272,7 @@ async def test_closing_waits_for_what_runs(make: Callable[..., World]) -> None:
         await world.accept("msg_1", "msg_2")
         await started.wait()
     assert world.seen == ["msg_1"]
-    first, second = await records_of(world, [("msg_1", b""), ("msg_2", b"")])
+    first, second = await world.records_of([("msg_1", b""), ("msg_2", b"")])
     assert (first.state, second.state, second.attempts) == ("done", "pending", 0)
 
 
@@ -458,7 +298,7 @@ async def test_closing_gives_back_what_does_not_end(
         await world.accept("msg_1")
         await world.accept("msg_2", event=body("sync.failed"))
         await world.until(lambda: len(world.seen) == 2)
-    slow_one, threaded_one = await records_of(world, [("msg_1", b""), ("msg_2", b"")])
+    slow_one, threaded_one = await world.records_of([("msg_1", b""), ("msg_2", b"")])
     thread.set()
     assert (slow_one.state, slow_one.reason) == ("pending", "cancelled")
     assert slow_one.results == {"first": "processed"}
@@ -518,19 +358,6 @@ async def test_the_observer_is_told(make: Callable[..., World]) -> None:
     assert told == [("msg_1", "pending", "failed"), ("msg_1", "done", "processed")]
 
 
-async def test_a_body_that_cannot_be_read_any_more(make: Callable[..., World]) -> None:
-    """It is tried as often as any other, and then dead: it blocks nobody, and is there to be looked at."""
-    world = make(max_attempts=2)
-    world.receiver.on("sync.*")(lambda: None)
-    await world.fill(("msg_1", body()))
-    async with opened(lambda: world.store):
-        await world.store._file.write(lambda connection: connection.execute("UPDATE deliveries SET body = x'ff'"))
-    async with world.receiver:
-        record = await world.settled()
-    assert (record.state, record.reason, record.attempts) == ("dead", "exhausted", 2)
-    assert (record.error or "").startswith("InvalidPayload: ")
-
-
 async def test_settling_is_durable_before_it_counts(make: Callable[..., World]) -> None:
     """A settle that the store refuses for good leaves the lease, and the worker alive."""
     world = make(lease=0.3)
@@ -573,41 +400,3 @@ async def test_an_outage_of_the_store(make: Callable[..., World], caplog: pytest
     assert (record.attempts, record.leases_lost, world.seen) == (1, 0, [1])
     assert "the worker of receiver default waits 0.1 s: after the commit" in caplog.text
     assert "the worker of receiver default failed" in caplog.text
-
-
-async def test_others_are_waited_for_but_not_for_ever(
-    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A long handler keeps a suspect waiting, and the suspect keeps nobody else waiting for it."""
-    monkeypatch.setattr("airweave_webhooks.worker.DRAIN_FOR", 0.1)
-    monkeypatch.setattr("airweave_webhooks.worker.DRAIN_AGAIN_AFTER", 0.2)
-    world = make(concurrency=2)
-    go = asyncio.Event()
-
-    @world.receiver.on("sync.*")
-    async def handler(delivery: Delivery) -> None:
-        world.seen.append(delivery.id)
-        if delivery.id == "long":
-            await go.wait()
-
-    await world.fill(("suspicious", body()))
-    await lose_leases(world, 2)
-    await world.fill(("long", body()))
-    world.receiver.on("search.failed", id="late")(lambda: None)
-    async with opened(lambda: world.store) as store:
-        # So that the long one is started first.
-        await store._file.write(
-            lambda connection: connection.execute(
-                "UPDATE deliveries SET lease_until = ? WHERE key = 'suspicious'", [time.time() + 0.3]
-            )
-        )
-    async with world.receiver:
-        await world.until(lambda: world.seen == ["long"])
-        await asyncio.sleep(0.4)
-        world.receiver._pipelines[asyncio.get_running_loop()]._worker.note(Backlog(suspects=1))  # type: ignore[union-attr]
-        await world.accept("msg_1")
-        await world.settled("msg_1")
-        assert "suspicious" not in world.seen
-        go.set()
-        await world.settled("suspicious")
-    assert world.seen == ["long", "msg_1", "suspicious"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from failure.backends import Backend, ServerBackend, SQLiteFile
+from failure.inboxes import InboxSite
 from failure.servers import Site
 
 if sys.platform == "win32":
@@ -33,5 +34,13 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 def site(tmp_path: Path, backend: Backend) -> Iterator[Site]:
     """A place for servers; whatever still runs is ended after the test."""
     site = Site(tmp_path, backend)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def inbox_site(tmp_path: Path, backend: Backend) -> Iterator[InboxSite]:
+    """A place for servers and workers; whatever still runs is ended after the test."""
+    site = InboxSite(tmp_path, backend)
     yield site
     site.close()

@@ -105,6 +105,17 @@ class Process:
             self._process.kill()
             self._process.wait(10)
 
+    def peak_memory(self) -> int:
+        """The most bytes that it has had in memory. Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+
+    def processor_time(self) -> float:
+        """Seconds that it has kept a processor busy for. Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     @property
     def exit_code(self) -> int | None:
         """None while it runs."""

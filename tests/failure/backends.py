@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from airweave_webhooks.stores import Store, store_from_url
 
 
-INBOXES: Final = ["sqlite"]
+INBOXES: Final = ["sqlite", "postgres"]
 """Those of them that hold an inbox."""
 
 

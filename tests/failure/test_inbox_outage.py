@@ -14,6 +14,9 @@ from failure.servers import body, until
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("backend", INBOXES, indirect=True)]
 
 PATIENCE = 1.0
+"""Seconds."""
+WORK = 0.5
+"""Seconds on each side of the effect."""
 MOST_BUSY = 0.3
 """Part of a processor."""
 BACK_WITHIN = 6.0
@@ -40,12 +43,13 @@ async def outage(backend: Backend) -> AsyncGenerator[None]:
 @pytest.mark.parametrize("role", ["worker", "both"])
 async def test_the_store_goes_and_comes_back(inbox_site: InboxSite, role: str, long: bool) -> None:
     """What ran meanwhile is settled afterwards or repeated; nothing is lost, and nobody has to restart anything."""
-    seconds = 30.0 if long else 4.0
-    web = await inbox_site.receive("both" if role == "both" else "web", patience=PATIENCE, work=0.05)
-    worker = await inbox_site.worker(patience=PATIENCE, work=0.05) if role == "worker" else web
+    seconds = 30.0 if long else 3.0
+    web = await inbox_site.receive("both" if role == "both" else "web", patience=PATIENCE, work=WORK)
+    worker = await inbox_site.worker(patience=PATIENCE, work=WORK) if role == "worker" else web
     async with inbox_site.sender(web) as sender, asyncio.timeout(100):
-        messages = await accept(sender, [body("awaiting")] * 100)
-        await until(lambda: inbox_site.ledger.entries("effect"), "the worker works")
+        # Fewer than it works on at once: it also looks for more.
+        messages = await accept(sender, [body("awaiting")] * 4)
+        await until(lambda: inbox_site.ledger.entries("start"), "the worker works")
         async with outage(inbox_site.backend):
             await asyncio.sleep(0.5)
             before = worker.processor_time()
@@ -55,10 +59,10 @@ async def test_the_store_goes_and_comes_back(inbox_site: InboxSite, role: str, l
             assert (refused.status, refused.outcome) == (503, "unavailable")
             assert refused.retry_after is not None
         back = asyncio.get_running_loop().time()
-        done = len(inbox_site.ledger.entries("effect"))
-        await until(lambda: len(inbox_site.ledger.entries("effect")) > done, "it goes on", BACK_WITHIN)
+        (first,) = await accept(sender, [body("awaiting")])
+        await until(lambda: inbox_site.ledger.entries("effect", first.id), "it goes on", BACK_WITHIN)
         took = asyncio.get_running_loop().time() - back
-        messages += await accept(sender, [body("awaiting")] * 20)
+        messages += [first, *await accept(sender, [body("awaiting")] * 20)]
         states = await inbox_site.finished()
     log = worker.log()
     print(f"busy for {busy:.1%}, back after {took:.2f} s, {log.count('waits')} pauses")  # noqa: T201 - likewise

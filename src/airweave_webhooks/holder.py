@@ -94,6 +94,7 @@ class Holder:
             for error in outcome.failures:
                 logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
             wish = conclude(lease, outcome)
+            self._keeper.settling(lease)
             if not await self.settle_patiently(wish):
                 if self._observer is not None:
                     tell(self._observer.lease_lost, delivery)

@@ -25,6 +25,7 @@ class LeaseKeeper:
         self._seconds = seconds
         self._alive = alive
         self._held: set[Lease] = set()
+        self._settling: set[Lease] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -43,9 +44,14 @@ class LeaseKeeper:
         """Keep `lease` alive until it is dropped."""
         self._held.add(lease)
 
+    def settling(self, lease: Lease) -> None:
+        """Keep `lease` alive, but do not wonder when it cannot be renewed: it may have been settled a moment ago."""
+        self._settling.add(lease)
+
     def drop(self, lease: Lease) -> None:
         """Let `lease` go."""
         self._held.discard(lease)
+        self._settling.discard(lease)
 
     def _run(self) -> None:
         pause = self._seconds / RENEWALS_PER_LEASE
@@ -69,7 +75,7 @@ class LeaseKeeper:
             logger.exception("cannot renew %d leases; trying again in %.1f s", len(leases), pause)
             return
         for lease, current in zip(leases, kept, strict=True):
-            if not current and lease in self._held:
+            if not current and lease in self._held and lease not in self._settling:
                 self.drop(lease)
                 logger.warning(
                     "lost the lease of delivery %s: this process was stopped for longer than it lasts, and"

@@ -337,6 +337,26 @@ async def test_a_result_of_a_lost_lease_is_refused(
     assert "this result is refused" in caplog.text
 
 
+async def test_a_lease_that_was_settled_is_not_called_lost(
+    make: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cannot be renewed before the event loop, which may be busy, has heard of the settle; nothing is wrong."""
+    world = make(lease=0.1)
+    world.receiver.on("sync.*")(lambda: None)
+    settle = world.store.settle
+
+    async def slow(settles: list[Settle]) -> list[bool]:
+        answers = await settle(settles)
+        await asyncio.sleep(0.3)
+        return answers
+
+    world.store.settle = slow  # type: ignore[method-assign,assignment]
+    async with world.receiver:
+        await world.accept("msg_1")
+        await world.settled()
+    assert "lost the lease" not in caplog.text
+
+
 async def test_the_observer_is_told(make: Callable[..., World]) -> None:
     """What has become of each attempt."""
     told: list[tuple[str, str, str | None]] = []

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 
 from airweave_webhooks.stores import Store, store_from_url
 
-
 INBOXES: Final = ["sqlite", "postgres"]
 """Those of them that hold an inbox."""
 

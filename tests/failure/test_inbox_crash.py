@@ -97,9 +97,7 @@ async def dies_while_it_works(site: InboxSite, role: str, point: str, kind: str,
         ("after settle", 1, 1),
     ],
 )
-async def test_while_it_is_worked_on(
-    inbox_site: InboxSite, role: str, point: str, effects: int, attempts: int
-) -> None:
+async def test_while_it_is_worked_on(inbox_site: InboxSite, role: str, point: str, effects: int, attempts: int) -> None:
     """Before the settle is durable the effect repeats when the lease has ended; after it nothing runs again."""
     await dies_while_it_works(inbox_site, role, point, "awaiting")
     starts = inbox_site.ledger.entries("taken")

@@ -62,11 +62,13 @@ def runs_of(entries: Sequence[Entry], dead_at: Mapping[int, float]) -> list[Run]
 
 def judge(runs: Sequence[Run], events: Mapping[str, Event], accepted: Mapping[str, float]) -> list[str]:
     """Say what must not have happened among one job's events."""
-    wrong = []
+    wrong: list[str] = []
     for number, run in enumerate(runs):
-        for other in runs[number + 1 :]:
-            if run.started < other.ended and other.started < run.ended:
-                wrong.append(f"{run.id} and {other.id} ran at once")
+        wrong += [
+            f"{run.id} and {other.id} ran at once"
+            for other in runs[number + 1 :]
+            if run.started < other.ended and other.started < run.ended
+        ]
     finished = {name: max(run.ended for run in runs if run.id == name) for name in {run.id for run in runs}}
     for run in runs:
         for name, end in finished.items():

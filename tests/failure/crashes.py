@@ -38,16 +38,16 @@ def die_at(point: str) -> None:
 def prepare(store: Store, ledger: Ledger) -> None:
     """Make `store` kill this process at a point, and write down what was taken, by the time when it was asked for."""
     assert isinstance(store, InboxStore)
-    take = store.take
+    usual = store.take
     asked_before = False
 
-    async def noted(wish: Take) -> list[Taken]:
+    async def noted(take: Take) -> list[Taken]:
         nonlocal asked_before
         if not asked_before:
             asked_before = True
             print("works", flush=True)  # noqa: T201 - the test waits for it
         at = time.monotonic()
-        taken = await take(wish)
+        taken = await usual(take)
         for record, _ in taken:
             ledger.write("taken", record.message_id, at=at)
         return taken

@@ -88,7 +88,7 @@ def backend(disk: Disk) -> SQLiteFile:
 @pytest.mark.parametrize("roles", [("both",), ("web", "worker")], ids="-".join)
 async def test_a_full_disk(inbox_site: InboxSite, disk: Disk, roles: tuple[str, ...]) -> None:
     """2xx or 503 and nothing else; when there is space again it goes on by itself, with all that was acknowledged."""
-    server = await inbox_site.receive(roles[0], **disk.settings)
+    server = await inbox_site.receive(roles[0], None, **disk.settings)
     processes: list[Process] = [server]
     if len(roles) == 2:
         processes.append(await inbox_site.worker(**disk.settings))

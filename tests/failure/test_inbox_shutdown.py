@@ -19,7 +19,7 @@ ROLES = ["worker", "both"]
 
 
 async def start(site: InboxSite, role: str, **settings: object) -> Process:
-    return await (site.worker(**settings) if role == "worker" else site.receive(role, **settings))
+    return await (site.worker(**settings) if role == "worker" else site.receive(role, None, **settings))
 
 
 async def starts(site: InboxSite, count: int) -> None:

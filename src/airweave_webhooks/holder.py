@@ -43,6 +43,11 @@ class Holder:
         self._slots = asyncio.Semaphore(most_threads)
         self._settles = Coalescer(store.settle, key=lambda wish: wish.lease.key, size=_size)
 
+    @property
+    def behind(self) -> bool:
+        """Whether leases may have run out that are held here, because the store is, or was until now, away."""
+        return self._keeper.behind
+
     def start(self) -> None:
         """Start the thread that renews."""
         self._keeper.start()

@@ -123,3 +123,23 @@ async def test_a_full_disk(inbox_site: InboxSite, disk: Disk, roles: tuple[str, 
     assert set(acknowledged) <= set(effects), "lost"
     assert set(states) == {("done", "processed")}
     inbox_site.backend.check()
+
+
+async def test_a_kill_on_a_full_disk(inbox_site: InboxSite, disk: Disk) -> None:
+    """The next process starts although there is no space, and does all that was acknowledged when there is some."""
+    server = await inbox_site.receive("web", None, **disk.settings)
+    async with inbox_site.sender(server) as sender, asyncio.timeout(100):
+        for _ in range(MOST_DELIVERIES // 50):
+            attempts = await asyncio.gather(*(sender.attempt(sender.message(body("quick"))) for _ in range(50)))
+            if not any(attempt.succeeded for attempt in attempts):
+                break
+        server.kill()
+        successor = await inbox_site.worker(**disk.settings)
+        await asyncio.sleep(1.0)
+        disk.grow(successor)
+        await inbox_site.finished()
+        assert successor.exit_code is None
+    acknowledged = inbox_site.acknowledged()
+    assert acknowledged
+    assert set(acknowledged) <= set(inbox_site.ledger.by_id("effect"))
+    inbox_site.backend.check()

@@ -78,7 +78,7 @@ async def dies_while_it_works(site: InboxSite, role: str, point: str, kind: str,
         await died(victim)
         await retry(sender, message, "duplicate" if point == "after settle" else "accepted")
         await site.worker(**settings)
-        assert await site.finished() == {("done", "processed"): 1}
+        assert await site.finished(30) == {("done", "processed"): 1}
         await retry(sender, message, "duplicate")
 
 

@@ -43,6 +43,11 @@ class Holder:
         self._slots = asyncio.Semaphore(most_threads)
         self._settles = Coalescer(store.settle, key=lambda wish: wish.lease.key, size=_size)
 
+    @property
+    def behind(self) -> bool:
+        """Whether leases may have run out that are held here, because the store is, or was until now, away."""
+        return self._keeper.behind
+
     def start(self) -> None:
         """Start the thread that renews."""
         self._keeper.start()
@@ -94,6 +99,7 @@ class Holder:
             for error in outcome.failures:
                 logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
             wish = conclude(lease, outcome)
+            self._keeper.settling(lease)
             if not await self.settle_patiently(wish):
                 if self._observer is not None:
                     tell(self._observer.lease_lost, delivery)

@@ -164,6 +164,8 @@ class Worker:
         Returns:
             Whether there may be more to start at once.
         """
+        if self._holder.behind:  # what has run out meanwhile, and still runs here, would be given to us once more
+            return False
         await self._make_sure()
         if self._alone is not None:
             return False

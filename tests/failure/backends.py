@@ -7,9 +7,12 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from airweave_webhooks.stores import Store, store_from_url
+
+INBOXES: Final = ["sqlite", "postgres"]
+"""Those of them that hold an inbox."""
 
 
 class DatabaseServer(Protocol):

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from failure.backends import Backend, ServerBackend, SQLiteFile
+from failure.inboxes import InboxSite
 from failure.servers import Site
 
 if sys.platform == "win32":
     collect_ignore_glob = ["test_*.py"]  # neither SIGKILL nor fork
+elif sys.platform != "linux":
+    collect_ignore_glob = ["test_inbox_backlog.py", "test_inbox_outage.py"]  # memory and time are read from /proc
 
 
 @pytest.fixture
@@ -33,5 +36,13 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 def site(tmp_path: Path, backend: Backend) -> Iterator[Site]:
     """A place for servers; whatever still runs is ended after the test."""
     site = Site(tmp_path, backend)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def inbox_site(tmp_path: Path, backend: Backend) -> Iterator[InboxSite]:
+    """A place for servers and workers; whatever still runs is ended after the test."""
+    site = InboxSite(tmp_path, backend)
     yield site
     site.close()

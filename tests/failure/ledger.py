@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-What: TypeAlias = Literal["start", "effect", "done"]
+What: TypeAlias = Literal["taken", "start", "effect", "done"]
 
 
 class Entry(NamedTuple):
@@ -28,8 +28,8 @@ class Ledger:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def write(self, what: What, message_id: str) -> None:
-        line = f"{time.monotonic():.9f} {what} {message_id} {os.getpid()}\n".encode()
+    def write(self, what: What, message_id: str, *, at: float | None = None) -> None:
+        line = f"{time.monotonic() if at is None else at:.9f} {what} {message_id} {os.getpid()}\n".encode()
         assert os.write(self._descriptor, line) == len(line)
 
     def entries(self, what: What | None = None, message_id: str | None = None) -> list[Entry]:
@@ -37,7 +37,7 @@ class Ledger:
         entries = []
         for line in self._path.read_text().splitlines():
             at, kind, name, pid = line.split(" ")
-            assert kind in {"start", "effect", "done"}
+            assert kind in {"taken", "start", "effect", "done"}
             if what in {None, kind} and message_id in {None, name}:
                 entries.append(Entry(float(at), kind, name, int(pid)))  # type: ignore[arg-type]
         return entries

@@ -56,36 +56,21 @@ class Port:
         self._socket.close()
 
 
-class Server:
-    """One server process."""
+class Process:
+    """One process of the tests' own."""
 
-    def __init__(self, port: Port, log: Path, environment: Mapping[str, str]) -> None:
-        self.port = port
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self._log = log
+        self.started = time.monotonic()
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "failure.skewed" if "CLOCK" in environment else "failure.app"],
-                env={**ENVIRONMENT, **environment, "PORT": str(port.number)},
+                [sys.executable, "-m", *command],
+                env={**ENVIRONMENT, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         self.pid = self._process.pid
-
-    async def ready(self) -> None:
-        """Wait until it answers a probe."""
-        give_up = time.monotonic() + START
-        async with httpx.AsyncClient(trust_env=False) as client:
-            while True:
-                assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
-                assert time.monotonic() < give_up, f"the server is not ready:\n{self.log()}"
-                try:
-                    answer = await client.head(self.port.url, timeout=5)
-                except httpx.TransportError:
-                    await asyncio.sleep(0.01)
-                else:
-                    assert answer.status_code == 200
-                    return
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -119,6 +104,46 @@ class Server:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)
+
+    def peak_memory(self) -> int:
+        """The most bytes that it has had in memory. Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+
+    def processor_time(self) -> float:
+        """Seconds that it has kept a processor busy for. Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+
+class Server(Process):
+    """One server process."""
+
+    def __init__(self, port: Port, log: Path, environment: Mapping[str, str], command: Sequence[str] = ()) -> None:
+        self.port = port
+        command = command or ["failure.skewed" if "CLOCK" in environment else "failure.app"]
+        super().__init__(command, log, {**environment, "PORT": str(port.number)})
+
+    async def ready(self) -> None:
+        """Wait until it answers a probe."""
+        give_up = time.monotonic() + START
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
+                assert time.monotonic() < give_up, f"the server is not ready:\n{self.log()}"
+                try:
+                    answer = await client.head(self.port.url, timeout=5)
+                except httpx.TransportError:
+                    await asyncio.sleep(0.01)
+                else:
+                    assert answer.status_code == 200
+                    return
 
 
 class Answered(NamedTuple):
@@ -158,7 +183,7 @@ class Site:
         self._directory = directory
         self.backend = backend
         self._ports: list[Port] = []
-        self._servers: list[Server] = []
+        self._processes: list[Process] = []
         self._numbers = itertools.count(1)
         self.ledger = Ledger(directory / "ledger")
         self.answers: list[Answered] = []
@@ -174,17 +199,21 @@ class Site:
             port: where, so that it can take the place of one that is gone.
             settings: for the application's environment.
         """
-        environment = {
+        server = Server(port or self.port(), self._new_log(), self._environment(settings))
+        self._processes.append(server)
+        await server.ready()
+        return server
+
+    def _new_log(self) -> Path:
+        return self._directory / f"process-{next(self._numbers)}.log"
+
+    def _environment(self, settings: Mapping[str, object]) -> dict[str, str]:
+        return {
             "AIRWEAVE_WEBHOOK_SECRET": SECRET,
             **self.backend.environment,
             "LEDGER": str(self._directory / "ledger"),
             **{name.upper(): str(value) for name, value in settings.items()},
         }
-        log = self._directory / f"server-{next(self._numbers)}.log"
-        server = Server(port or self.port(), log, environment)
-        self._servers.append(server)
-        await server.ready()
-        return server
 
     def sender(self, to: Server | Port, *, concurrency: int = 1000, **options: Any) -> LoggingSender:
         port = to.port if isinstance(to, Server) else to
@@ -215,9 +244,9 @@ class Site:
         return record
 
     def close(self) -> None:
-        for server in self._servers:
-            server.put_down()
-            print(f"--- server {server.pid}\n{server.log()[-2000:]}")  # noqa: T201 - shown when the test fails
+        for process in self._processes:
+            process.put_down()
+            print(f"--- process {process.pid}\n{process.log()[-2000:]}")  # noqa: T201 - shown when the test fails
         for port in self._ports:
             port.close()
         self.ledger.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from failure.servers import Server, Site, body
+from failure.servers import Process, Server, Site, body
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +76,7 @@ async def until_started(site: Site, message_id: str, server: Server) -> None:
             await asyncio.sleep(0.005)
 
 
-async def stop_between_transactions(site: Site, server: Server) -> None:
+async def stop_between_transactions(site: Site, server: Process) -> None:
     """Stop a server where it does not hold a lock that would stop the others too."""
     for _ in range(100):
         server.stop()

@@ -1,7 +1,9 @@
 """What a worker makes of a delivery: attempts, pauses, verdicts, limits, and its end."""
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -335,6 +337,50 @@ async def test_a_result_of_a_lost_lease_is_refused(
         record = await world.record()
     assert (lost, record.attempts, record.state) == (["msg_1"], 2, "done")
     assert "this result is refused" in caplog.text
+
+
+async def test_a_lease_that_was_settled_is_not_called_lost(
+    make: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cannot be renewed before the event loop, which may be busy, has heard of the settle; nothing is wrong."""
+    world = make(lease=0.1)
+    world.receiver.on("sync.*")(lambda: None)
+    settle = world.store.settle
+
+    async def slow(settles: list[Settle]) -> list[bool]:
+        answers = await settle(settles)
+        await asyncio.sleep(0.3)
+        return answers
+
+    world.store.settle = slow  # type: ignore[method-assign,assignment]
+    async with world.receiver:
+        await world.accept("msg_1")
+        await world.settled()
+    assert "lost the lease" not in caplog.text
+
+
+async def test_after_an_outage_what_still_runs_is_not_taken_again(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease has run out, and nobody else had it: it is renewed first."""
+    monkeypatch.setattr("airweave_webhooks.worker.LONGEST_OUTAGE_PAUSE", 0.05)  # sooner than the next renewal
+    world = make(lease=2.0)
+    world.store._file._patience = 0.1
+
+    @world.receiver.on("sync.*")
+    async def handler(delivery: Delivery) -> None:
+        world.seen.append(delivery.attempt)
+        await asyncio.sleep(4.5)
+
+    async with world.receiver:
+        await world.accept("msg_1")
+        await world.until(lambda: world.seen)
+        with contextlib.closing(sqlite3.connect(world.store.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await asyncio.sleep(3.1)
+            other.execute("ROLLBACK")
+        record = await world.settled()
+    assert (record.reason, record.attempts, record.leases_lost, world.seen) == ("processed", 1, 0, [1])
 
 
 async def test_the_observer_is_told(make: Callable[..., World]) -> None:

@@ -205,6 +205,11 @@ class SQLiteFile:
             return ConfigurationError(f"{self.path} is not a SQLite database: name another file")
         if code == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"there is no space left for {self.path}: free some; nothing is lost meanwhile")
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE:
+            return StoreUnavailable(
+                f"nothing can be written to {self.path}: is a quota used up, or is the disk broken? Nothing is lost"
+                " meanwhile"
+            )
         if code == sqlite3.SQLITE_TOOBIG:
             return StoreDataError(f"SQLite cannot store this record: {error}")
         return StoreUnavailable(f"{self.path}: {error}")

@@ -243,6 +243,8 @@ class Worker:
         self._drain_until = 0.0
         taken = await self._take(1, suspects=True)
         self._suspects_wait = bool(taken)
+        if not taken:  # they wait for others of their order, or another worker has them
+            self._next_drain = now + DRAIN_AGAIN_AFTER
         if self._stopping:
             await self._put_back(taken)
             return False

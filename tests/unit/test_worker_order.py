@@ -215,3 +215,26 @@ async def test_others_are_waited_for_but_not_for_ever(
         go.set()
         await world.settled("suspicious")
     assert world.seen == ["long", "msg_1", "suspicious"]
+
+
+async def test_a_suspect_that_nobody_may_have_stops_nothing(make: Callable[..., World]) -> None:
+    """Others are not waited for again and again for the sake of one that waits for its order."""
+    world = make()
+    go = asyncio.Event()
+
+    @world.receiver.on("sync.*")
+    async def handler(delivery: Delivery) -> None:
+        if delivery.id == "long":
+            await go.wait()
+
+    async with world.receiver:
+        worker = world.receiver._pipelines[asyncio.get_running_loop()]._worker
+        assert worker is not None
+        worker.note(Backlog(suspects=1))
+        await asyncio.sleep(0.1)
+        await world.accept("long")
+        await world.settled("long", state="leased")
+        worker.note(Backlog(suspects=1))
+        await world.accept("msg_1")
+        await world.settled("msg_1")
+        go.set()

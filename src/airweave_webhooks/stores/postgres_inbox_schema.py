@@ -138,6 +138,7 @@ ORDER BY since, received_at, tenant, key
 
 _LOCK_FOR_TAKE: Final = (
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '3s';"
     " SELECT pg_advisory_xact_lock({}, {})"
 )
 

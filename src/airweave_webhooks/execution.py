@@ -31,10 +31,12 @@ class Outcome(NamedTuple):
     """What to write into the record: one line an error, not the traceback."""
     delay: float = 0.0
     """The longest wait that a handler asked for, in seconds."""
+    started: bool = True
+    """Whether any handler was started."""
 
 
 class NeverReturned(WebhookError):
-    """In the record of a delivery whose handler ended its process again and again."""
+    """In the record of a delivery whose last attempt ended with its process."""
 
 
 def outcome_of(
@@ -87,6 +89,7 @@ async def run_handlers(
     """
     errors: list[BaseException] = []
     last_errors: list[BaseException] = []
+    any_started = False
     for handler in handlers:
         if handler.id in results:
             continue
@@ -97,11 +100,12 @@ async def run_handlers(
         delivery.handler = handler.id
         delivery.explain = None  # the one before may have set it
         started = time.perf_counter() if finished else 0.0
-        error = (
-            await _error_of(handler, delivery, run_in_thread)
-            if attempts_left >= 0
-            else NeverReturned(f"{handler.id} was started {delivery.attempt - 1} times, and its process died each time")
-        )
+        error: BaseException | None
+        if attempts_left >= 0:
+            any_started = True
+            error = await _error_of(handler, delivery, run_in_thread)
+        else:
+            error = NeverReturned(f"{handler.id}: the process died, or stood still, in attempt {delivery.attempt - 1}")
         if error is None:
             results[handler.id] = "processed"
         elif isinstance(error, Reject):
@@ -114,7 +118,8 @@ async def run_handlers(
             errors.append(error)
         if finished:
             finished(handler, time.perf_counter() - started, error)
-    return outcome_of(results, errors, last_errors)
+    outcome = outcome_of(results, errors, last_errors)
+    return outcome if any_started else outcome._replace(started=False)
 
 
 async def _error_of(handler: Handler, delivery: Delivery, run_in_thread: RunInThread) -> BaseException | None:

@@ -35,7 +35,7 @@ class Holder:
     """
 
     def __init__(self, store: Store, *, lease: float, most_threads: int, observer: Observer | None) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._store = store
         self._lease = lease
         self._observer = observer
@@ -131,16 +131,17 @@ class Holder:
         Raises:
             StoreUnavailable: it did not succeed for so long.
         """
-        waited, pause = 0.0, FIRST_SETTLE_PAUSE
+        pause = FIRST_SETTLE_PAUSE
+        give_up = self._loop.time() + self._lease
         while True:
             try:
                 return await self.settle(wish)
             except Unavailable as error:
-                if waited > self._lease:
+                if self._loop.time() > give_up:
                     raise
                 logger.warning("delivery %s is done, but not settled: %s", wish.lease.key.key, error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            waited, pause = waited + pause, min(2 * pause, LONGEST_SETTLE_PAUSE)
+            pause = min(2 * pause, LONGEST_SETTLE_PAUSE)
 
     async def _run_in_thread(self, call: Callable[[], T]) -> T:
         return await run_in_thread(call, self._slots)

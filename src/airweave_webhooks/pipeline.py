@@ -360,8 +360,8 @@ def facts_of(event: AnyEvent) -> Facts:
 
 
 def _wish(lease: Lease, outcome: Outcome) -> Settle:
-    state, reason, results, _, _, error, delay = outcome
-    return Settle(lease, state, reason, results, error, delay)
+    state, reason, results, _, _, error, delay, started = outcome
+    return Settle(lease, state, reason, results, error, delay, None, started)
 
 
 def _drifted(delivery: Delivery, lease: Lease, outcome: Outcome) -> Settle:

@@ -321,7 +321,8 @@ class Worker:
             )
             await self._holder.settle_patiently(wish)
         if wish.state == "dead":
-            logger.error("delivery %s is dead (%s) after %d attempts", delivery.key, wish.reason, delivery.attempt)
+            attempts = delivery.attempt if wish.started else delivery.attempt - 1
+            logger.error("delivery %s is dead (%s) after %d attempts", delivery.key, wish.reason, attempts)
         if self._observer is not None:
             tell(self._observer.settled, delivery, wish.state, wish.reason)
 
@@ -331,7 +332,7 @@ class Worker:
             delay = delay or self._mode.pause_after(delivery.attempt)
         elif matched.waiting:
             state, reason = "dead", "drift"
-        return Settle(lease, state, reason, outcome.results, outcome.error, delay)
+        return Settle(lease, state, reason, outcome.results, outcome.error, delay, started=outcome.started)
 
 
 def delivery_of(record: Record, receiver: str) -> Delivery:

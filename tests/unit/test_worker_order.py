@@ -161,8 +161,8 @@ async def test_what_always_ends_its_process_is_dead_without_another_start(make: 
     await world.lose_leases(3)
     async with world.receiver:
         record = await world.settled()
-    assert (record.state, record.reason, world.seen) == ("dead", "exhausted", [])
-    assert record.error == "NeverReturned: killer was started 3 times, and its process died each time"
+    assert (record.state, record.reason, record.attempts, world.seen) == ("dead", "exhausted", 3, [])
+    assert record.error == "NeverReturned: killer: the process died, or stood still, in attempt 3"
     assert [note.what for note in record.notes] == ["lease_lost"] * 3 + ["exhausted"]
 
 

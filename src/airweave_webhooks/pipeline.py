@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import hashlib
-import itertools
 import math
-import os
-import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from airweave_webhooks.backlog import BacklogWatch
 from airweave_webhooks.bodies import BodyLimits, BodyReader
+from airweave_webhooks.claiming import Claims
 from airweave_webhooks.deadlines import Deadlines
 from airweave_webhooks.delivery import ACCEPTED, CONFLICT, DUPLICATE, FAILED, IGNORED, Delivery, Reply
 from airweave_webhooks.errors import (
@@ -24,14 +21,13 @@ from airweave_webhooks.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from airweave_webhooks.events import AnyEvent, UnknownEvent
 from airweave_webhooks.execution import Outcome
 from airweave_webhooks.holder import Holder
 from airweave_webhooks.housekeeping import keep_house
 from airweave_webhooks.modes import Inbox, Mode
 from airweave_webhooks.routing import Matched, Table
 from airweave_webhooks.signing import Envelope, RawHeaders
-from airweave_webhooks.stores.base import Claim, Claimed, Facts, Key, Lease, Origin, Settle, Store
+from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
 from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.telemetry import Observer, logger
@@ -97,10 +93,7 @@ class Pipeline:
         self._mode = mode
         self._retention = retention
         self._observer = observer
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        # Every claim has a token of its own, and no other process can have the same.
-        self._token_prefix = os.urandom(16)
-        self._token_numbers = itertools.count()
+        self._claims = Claims(name, lease=mode.lease, retention=retention, inbox=isinstance(mode, Inbox))
         self._holder = Holder(store, lease=mode.lease, most_threads=mode.most_threads, observer=observer)
         self._running: dict[asyncio.Future[Reply], asyncio.Task[None]] = {}
         self._opening: asyncio.Task[None] | None = None
@@ -108,7 +101,9 @@ class Pipeline:
         self._closing = False
         self._background: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
-        self._claims = Coalescer(store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back)
+        self._claiming = Coalescer(
+            store.claim, key=lambda claim: claim.key, size=_claim_size, unclaimed=self._give_back
+        )
         self._backlog: BacklogWatch | None = None
         self._worker: Worker | None = None
         if not isinstance(mode, Inbox):
@@ -122,7 +117,7 @@ class Pipeline:
         self._backlog = BacklogWatch(store, name, mode)
         if mode.worker:
             self._worker = Worker(
-                store, self._holder, mode=mode, name=name, owner=self._owner, table=table, observer=observer
+                store, self._holder, mode=mode, name=name, owner=self._claims.owner, table=table, observer=observer
             )
 
     async def open(self) -> None:
@@ -184,7 +179,7 @@ class Pipeline:
         for background in self._background:
             background.cancel()
         await asyncio.wait(self._background)
-        await self._claims.settled()
+        await self._claiming.settled()
         if self._releases:
             await asyncio.wait(self._releases, timeout=CLEAN_UP)
         await self._holder.stop()
@@ -223,9 +218,9 @@ class Pipeline:
 
     async def _acknowledge(self, backlog: BacklogWatch, delivery: Delivery, matched: Matched, started: float) -> Reply:
         """Store a delivery for the worker. Needs no task: a client that hangs up takes nothing back."""
-        claim = self._claim_for(delivery, matched)
+        claim = self._claims.of(delivery, matched)
         await backlog.admit(claim.key)
-        asked = self._claims.ask(claim)
+        asked = self._claiming.ask(claim)
         self._claim_deadlines.start(asked, started)
         try:
             claimed = await asked
@@ -266,9 +261,9 @@ class Pipeline:
         _answer(answer, reply)
 
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
-        claim = self._claim_for(delivery, matched)
+        claim = self._claims.of(delivery, matched)
         # Where a call costs no trip there is nothing to gather.
-        claimed = await self._claims(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
+        claimed = await self._claiming(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, delivery)
         if claim.into != "leased":
@@ -279,31 +274,6 @@ class Pipeline:
         conclude = partial(_drifted, delivery) if matched.waiting else _wish
         outcome, wish = await self._holder.work(delivery, matched.handlers, lease, claimed.results, conclude)
         return ACCEPTED if matched.waiting and wish.state == "dead" else outcome.reply
-
-    def _claim_for(self, delivery: Delivery, matched: Matched) -> Claim:
-        into: Literal["leased", "done", "dead", "pending"]
-        into, reason, body, origin = "leased", None, None, None
-        if not matched.handlers:
-            into, reason = ("dead", "drift") if matched.waiting else ("done", "ignored")
-        elif self._backlog is not None:
-            into = "pending"
-        if into in {"dead", "pending"}:
-            body = delivery.body
-            origin = Origin(delivery.sent_at, delivery.headers, matched.order(delivery.event))
-        return Claim(
-            Key(self._name, delivery.tenant or "", delivery.key),
-            delivery.id,
-            hashlib.sha256(delivery.body).digest(),
-            self._token_prefix + next(self._token_numbers).to_bytes(8),
-            facts_of(delivery.event),
-            self._mode.lease,
-            self._owner,
-            into,
-            reason,
-            body,
-            self._retention,
-            origin,
-        )
 
     def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:
         match claimed.verdict:
@@ -342,21 +312,6 @@ def _refuse_what_needs_an_inbox(table: Table) -> None:
                 f"handler {handler.id}: {option}=… can be kept to only by a worker, which decides what it starts: use"
                 " Receiver(mode=Inbox())"
             )
-
-
-def facts_of(event: AnyEvent) -> Facts:
-    """What the record says about an event. Of an event that we do not know, only its type and time."""
-    if isinstance(event, UnknownEvent):
-        return Facts(event.event_type, event_time=event.timestamp)
-    fields = event.__dict__
-    job_id = fields.get("sync_job_id")
-    return Facts(
-        event.event_type,
-        fields.get("collection_readable_id"),
-        fields.get("source_type"),
-        None if job_id is None else str(job_id),
-        event.timestamp,
-    )
 
 
 def _wish(lease: Lease, outcome: Outcome) -> Settle:

@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from airweave_webhooks.claiming import facts_of
 from airweave_webhooks.events import parse
-from airweave_webhooks.pipeline import facts_of
 from airweave_webhooks.stores.base import Claim, Key, Origin
 from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.testing import Message

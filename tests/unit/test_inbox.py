@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 
 from airweave_webhooks import ConfigurationError, Inbox, Inline, MemoryStore, Receiver, SQLiteStore, UnknownEvent
@@ -412,3 +413,12 @@ async def test_the_health_endpoint(make: Callable[..., World]) -> None:
     assert answer.status_code == 503
     found = json.loads(answer.content)
     assert (found["healthy"], len(found["problems"])) == (False, 1)
+
+
+async def test_the_health_endpoint_in_fastapi(make: Callable[..., World]) -> None:
+    """A route like any other there."""
+    app = FastAPI()
+    app.router.routes.append(make().receiver.health_route("/health"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["healthy"]) == (200, True)

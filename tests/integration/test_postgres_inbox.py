@@ -436,7 +436,7 @@ async def test_an_order_is_kept_among_many_takers(postgres_url: str, schema: str
 async def test_what_is_put_in_earlier_meanwhile_is_seen(store: PostgresStore, postgres_url: str, schema: str) -> None:
     """A take that waits for another one decides by what is there afterwards, not by what was there before."""
     await store.claim([work(Key("r", "", "later"), "one", DAY)])
-    lock = store._inbox_sql.lock_for_take("r").rsplit(b";", 1)[1]
+    lock = store._inbox_sql.lock_for_take("r").split(b";")[2]
     with psycopg.connect(postgres_url) as other:
         other.execute(lock)
         taking = asyncio.create_task(store.take(a_take()))
@@ -450,7 +450,7 @@ async def test_a_take_waits_no_longer_than_any_lock(store: PostgresStore, postgr
     """And what follows on the connection is not in its transaction."""
     await store.claim([work(KEYS[0])])
     with psycopg.connect(postgres_url) as other:
-        other.execute(store._inbox_sql.lock_for_take("r").rsplit(b";", 1)[1])
+        other.execute(store._inbox_sql.lock_for_take("r").split(b";")[2])
         started = time.monotonic()
         with pytest.raises(StoreBusy):
             await store.take(a_take())

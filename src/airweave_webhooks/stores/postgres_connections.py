@@ -45,6 +45,9 @@ class Connections:
     async def fetch(self, statement: bytes, values: Values, *, first: bytes = b"") -> list[Row]:
         """Run one statement, which is a transaction of its own; or in one after `first`, which gives nothing.
 
+        With `first`, values stand in the text, and both go to the server as one message. It does not begin before it
+        has all of it, and then needs us no more: a process that is stopped in the middle leaves no lock behind.
+
         A connection that lay idle may have been cut meanwhile; then the next one is taken, and at last a new one:
         whatever we ask can be asked twice.
 
@@ -68,14 +71,15 @@ class Connections:
         async with self._connection(deadline) as connection:
             silence = self._loop.call_at(deadline, cut, connection)
             try:
-                cursor = connection.cursor(row_factory=tuple_row)
                 if not first:
+                    cursor = connection.cursor(row_factory=tuple_row)
                     await cursor.execute(statement, values)
                     return await cursor.fetchall()
-                async with connection.transaction():
-                    await cursor.execute(first)
-                    await cursor.execute(statement, values)
-                    return await cursor.fetchall()
+                merging = psycopg.AsyncClientCursor(connection, row_factory=tuple_row)
+                await merging.execute(first + statement, values)
+                while merging.nextset():
+                    pass
+                return await merging.fetchall()
             finally:
                 silence.cancel()
 

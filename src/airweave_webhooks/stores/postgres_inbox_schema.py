@@ -138,8 +138,7 @@ ORDER BY since, received_at, tenant, key
 
 _LOCK_FOR_TAKE: Final = (
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s';"
-    " SET LOCAL idle_in_transaction_session_timeout = '3s';"
-    " SELECT pg_advisory_xact_lock({}, {})"
+    " SELECT pg_advisory_xact_lock({}, {});"
 )
 
 _BACKLOG: Final = f"""{_MOMENT}{_TAKEN}{{candidates}}
@@ -243,7 +242,7 @@ class InboxStatements:
         self.tables: list[str] = [base.deliveries, base.workers]
 
     def lock_for_take(self, receiver: str) -> bytes:
-        """What begins the transaction of a take, so that the take itself sees what every take before it did."""
+        """What stands before a take, in one message: so the take itself sees what every take before it did."""
         return _LOCK_FOR_TAKE.format(*self._base.lock_of(receiver)).encode()
 
     def channel_of(self, receiver: str) -> str:

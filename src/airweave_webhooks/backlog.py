@@ -26,7 +26,7 @@ class BacklogWatch:
     """
 
     def __init__(self, store: InboxStore, name: str, mode: Inbox) -> None:
-        self.latest: Backlog = Backlog()
+        self._latest: Backlog = Backlog()
         self._store = store
         self._name = name
         self._mode = mode
@@ -52,15 +52,16 @@ class BacklogWatch:
         Raises:
             StoreUnavailable: as the store does.
         """
-        self._accepted = 0
-        self.latest = await self._store.backlog(self._name)
+        before = self._accepted
+        self._latest = await self._store.backlog(self._name)
+        self._accepted -= before  # it may have those that were accepted meanwhile, too: rather counted twice than not
         full = self._reason_to_refuse()
         if full and not self._was_full:
             logger.error("receiver %s takes no new deliveries: %s", self._name, full)
         elif self._was_full and not full:
             logger.warning("receiver %s takes new deliveries again", self._name)
         self._was_full = full is not None
-        return self.latest
+        return self._latest
 
     def accepted(self) -> None:
         """Count one more."""
@@ -78,9 +79,9 @@ class BacklogWatch:
             raise Busy(reason, retry_after=COME_AGAIN)
 
     def _reason_to_refuse(self) -> str | None:
-        pending = self.latest.pending + self._accepted
+        pending = self._latest.pending + self._accepted
         if pending >= self._mode.most_pending:
             return f"{pending} deliveries are pending, and Inbox(most_pending={self._mode.most_pending})"
-        if self.latest.disk >= self._mode.most_disk:
-            return f"the store takes {self.latest.disk} bytes, and Inbox(most_disk={self._mode.most_disk})"
+        if self._latest.disk >= self._mode.most_disk:
+            return f"the store takes {self._latest.disk} bytes, and Inbox(most_disk={self._mode.most_disk})"
         return None

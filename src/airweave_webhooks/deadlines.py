@@ -26,6 +26,10 @@ class Deadlines(Generic[T]):
         self._started: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """How many things are watched."""
+        return len(self._started)
+
     def start(self, thing: T, at: float) -> None:
         """Watch `thing`, which began at `at` (the loop's time)."""
         self._started[thing] = at

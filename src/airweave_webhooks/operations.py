@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar, Unpack
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.housekeeping import ABANDONED_AFTER, PURGE_BATCH, SHORTEST_RETENTION_DAYS
-from airweave_webhooks.selection import Filter, cursor_after, expand, place_of, read_cursor, search_of, several
+from airweave_webhooks.selection import Filter, cursor_after, expand, read_cursor, search_of, several
 from airweave_webhooks.stores.base import Key, Record, State, Store
 from airweave_webhooks.stores.inbox import Backlog, Cursor, InboxStore, Search, Tally
 from airweave_webhooks.telemetry import logger
@@ -282,7 +282,7 @@ class Deliveries:
                 return
             refused = await self._replay([record.key for record in found], who, why, done)
             skipped.update(refused.values())
-            after = place_of(found[-1])
+            after = Cursor.of(found[-1])
 
     async def _replay(self, keys: Sequence[Key], who: str, why: str, done: "_Done") -> dict[Key, Why]:
         """Replay one batch; what has changed since it was found is refused, and says why."""

@@ -22,6 +22,7 @@ from airweave_webhooks.errors import (
     Unavailable,
 )
 from airweave_webhooks.execution import Outcome
+from airweave_webhooks.grace import CLEAN_UP, end
 from airweave_webhooks.holder import Holder
 from airweave_webhooks.housekeeping import keep_house
 from airweave_webhooks.modes import Inbox, Mode
@@ -34,9 +35,6 @@ from airweave_webhooks.telemetry import Observer, logger
 from airweave_webhooks.worker import Worker
 
 DAY: Final = 86_400.0
-# Seconds that cancelled handlers get to clean up, after the grace period.
-CLEAN_UP: Final = 2.0
-
 TOO_LATE: Final = Reply(503, "still_running", 5)
 
 
@@ -159,20 +157,13 @@ class Pipeline:
         """
         self._closing = True
         if self._worker is not None:
-            await self._worker.stop(self._mode.shutdown_grace, CLEAN_UP)
-        if self._running:
-            await asyncio.wait(self._running.values(), timeout=self._mode.shutdown_grace)
-        if self._running:
-            left = list(self._running.values())
-            logger.warning(
-                "receiver %s closes while %d handlers still run, after %g s of grace; their deliveries will come again",
-                self._name,
-                len(left),
-                self._mode.shutdown_grace,
-            )
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=CLEAN_UP)
+            await self._worker.stop()
+        await end(
+            self._running.values(),
+            self._mode.shutdown_grace,
+            "receiver %s closes while %d handlers still run, after %g s of grace; their deliveries will come again",
+            self._name,
+        )
         if not self._open:
             return
         self._open = False
@@ -196,8 +187,9 @@ class Pipeline:
         """
         if self._closing:
             raise ShuttingDown("the receiver is closing")
-        if len(self._running) >= self._mode.most_in_flight:
-            raise Busy(f"{len(self._running)} deliveries are in flight already")
+        in_flight = len(self._running) + len(self._claim_deadlines)
+        if in_flight >= self._mode.most_in_flight:
+            raise Busy(f"{in_flight} deliveries are in flight already")
         if not self._open:
             logger.warning(
                 "receiver %s opens on its first delivery: nobody will close it; give the application"
@@ -228,15 +220,15 @@ class Pipeline:
             self._claim_deadlines.stop(asked)
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, delivery)
-        self._stored(claim)
+        self._stored()
         return ACCEPTED
 
-    def _stored(self, claim: Claim) -> None:
+    def _stored(self) -> None:
         """There is something for a worker to do."""
-        if self._backlog is not None and claim.into == "pending":
+        if self._backlog is not None:
             self._backlog.accepted()
-            if self._worker is not None:
-                self._worker.wake()
+        if self._worker is not None:
+            self._worker.wake()
 
     async def _work(self, delivery: Delivery, matched: Matched, answer: "asyncio.Future[Reply]") -> None:
         try:
@@ -288,10 +280,12 @@ class Pipeline:
                 return Reply(409, "in_progress", max(1, math.ceil(claimed.retry_after)))
 
     def _give_back(self, claim: Claim, claimed: Claimed) -> None:
-        """Release what was won for a caller that has gone."""
-        if claimed.verdict == "claimed":
-            self._stored(claim)
-        if claimed.verdict == "claimed" and claim.into == "leased":
+        """Release what was won for a caller that has gone; what is stored for a worker stays."""
+        if claimed.verdict != "claimed":
+            return
+        if claim.into == "pending":
+            self._stored()
+        if claim.into == "leased":
             lease = Lease(claim.key, claimed.fence, claim.token)
             task = self.loop.create_task(
                 self._release(Settle(lease, "pending", "released", claimed.results, started=False))

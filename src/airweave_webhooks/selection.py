@@ -111,14 +111,9 @@ def _seconds(which: Filter, name: Literal["since", "until"]) -> float | None:
     return time.timestamp()
 
 
-def place_of(record: Record) -> Cursor:
-    """Say where in a search a record stands."""
-    return Cursor(record.received_at, record.key.tenant, record.key.key)
-
-
 def cursor_after(record: Record) -> str:
     """Write down where the page after `record` begins."""
-    text = json.dumps(place_of(record), separators=(",", ":"))
+    text = json.dumps(Cursor.of(record), separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

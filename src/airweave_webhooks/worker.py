@@ -13,6 +13,7 @@ from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import LeaseLost, StoreDataError, Unavailable
 from airweave_webhooks.events import AnyEvent, parse
 from airweave_webhooks.execution import Outcome
+from airweave_webhooks.grace import end
 from airweave_webhooks.holder import Holder
 from airweave_webhooks.modes import Inbox
 from airweave_webhooks.routing import Handler, Matched, Table
@@ -91,32 +92,19 @@ class Worker:
             self._suspects_wait = True
             self.wake()
 
-    async def stop(self, grace: float, clean_up: float) -> None:
-        """Take nothing more, let handlers finish, cancel the rest.
-
-        Args:
-            grace: seconds for handlers to finish.
-            clean_up: seconds for those that are cancelled.
-        """
+    async def stop(self) -> None:
+        """Take nothing more, let handlers finish within the grace period, cancel the rest."""
         self._stopping = True
         self.wake()
         if not self._tasks:
             return
         await asyncio.wait(self._tasks[:1])
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace)
-        if self._running:
-            left = list(self._running)
-            logger.warning(
-                "receiver %s closes while its worker still runs %d deliveries, after %g s of grace; they will be run"
-                " again",
-                self._name,
-                len(left),
-                grace,
-            )
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=clean_up)
+        await end(
+            self._running,
+            self._mode.shutdown_grace,
+            "receiver %s closes while its worker still runs %d deliveries, after %g s of grace; they will be run again",
+            self._name,
+        )
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)

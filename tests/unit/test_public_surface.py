@@ -28,7 +28,7 @@ ROOMS: Final = [
     "delivery",
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
-    "backlog, bodies, claiming, execution, health, housekeeping, leases, selection",
+    "backlog, bodies, claiming, execution, grace, health, housekeeping, leases, selection",
     "holder, operations",
     "worker",
     "pipeline",

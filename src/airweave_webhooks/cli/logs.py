@@ -13,7 +13,7 @@ from airweave_webhooks.cli.words import iso, redacted
 class _Redacting(logging.Formatter):
     """Errors come from anywhere, and tell what they were given."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base class's
         return iso(record.created) or ""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 from airweave_webhooks.stores.base import Key, Record, State, Store
 
@@ -67,6 +67,11 @@ class Cursor(NamedTuple):
     received_at: float
     tenant: str
     key: str
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """The place of a record."""
+        return cls(record.received_at, record.key.tenant, record.key.key)
 
 
 class Backlog(NamedTuple):

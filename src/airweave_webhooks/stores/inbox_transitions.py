@@ -121,12 +121,8 @@ def finds(search: Search, record: Record) -> bool:
 
 def page_of(found: Iterable[Record], after: Cursor | None, most: int) -> Sequence[Record]:
     """Cut a page out of what a search has found."""
-    records = sorted(found, key=_place, reverse=True)
-    return [record for record in records if after is None or _place(record) < after][:most]
-
-
-def _place(record: Record) -> Cursor:
-    return Cursor(record.received_at, record.key.tenant, record.key.key)
+    records = sorted(found, key=Cursor.of, reverse=True)
+    return [record for record in records if after is None or Cursor.of(record) < after][:most]
 
 
 def in_order_of_due(record: Record) -> tuple[object, ...]:

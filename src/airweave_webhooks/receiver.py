@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, Self
 
 from starlette.routing import Route
@@ -32,7 +32,7 @@ from airweave_webhooks.pipeline import Admission, Pipeline, unavailable
 from airweave_webhooks.routing import Router
 from airweave_webhooks.signing import Headers, RawHeaders, raw_headers
 from airweave_webhooks.stores import Store, store_from_url
-from airweave_webhooks.telemetry import Observer, logger, tell
+from airweave_webhooks.telemetry import Observer, Observers, logger, tell
 
 DAY: Final = 86_400.0
 
@@ -107,8 +107,10 @@ class Receiver(Router):
         self._retention = retention_days * DAY
         self._limits = body_limits or BodyLimits()
         self._observer = observer
+        self._tolerance = tolerance
+        self._clock: Callable[[], float] = clock
         self._keyring = Keyring(secrets, retired_secrets)
-        self._gate = Gate(self._keyring, tolerance=tolerance, clock=clock, observer=observer, name=name)
+        self._gate: Gate = self._make_gate()
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
         self._references: dict[Pipeline, int] = {}
         self._inherited: object = None
@@ -129,6 +131,51 @@ class Receiver(Router):
             ConfigurationError: the store does not hold deliveries.
         """
         return Deliveries(self.store, self.name)
+
+    def _make_gate(self) -> Gate:
+        return Gate(
+            self._keyring, tolerance=self._tolerance, clock=self._clock, observer=self._observer, name=self.name
+        )
+
+    @contextlib.contextmanager
+    def overridden(
+        self,
+        *,
+        secrets: SecretValue | None = None,
+        store: Store | None = None,
+        mode: Mode | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> Generator[None]:
+        """Replace parts inside a `with` block, on a receiver that is closed: for tests, and to serve it locally.
+
+        Args:
+            secrets: instead of its own; of a receiver that serves tenants, those of every tenant.
+            store: instead of its own.
+            mode: instead of its own.
+            observer: is told besides its own.
+            clock: instead of its own.
+
+        Raises:
+            ConfigurationError: it is open.
+            SecretError: a secret cannot be used.
+        """
+        if self.is_open:
+            raise ConfigurationError(f"{self!r} is open: its parts can be replaced only before it is opened")
+        before = (self.store, self.mode, self._observer, self._clock, self._keyring, self._gate)
+        if secrets is not None:
+            fixed = secrets
+            self._keyring = Keyring((lambda _tenant: fixed) if self._keyring.serves_tenants else fixed)
+        self.store = store or self.store
+        self.mode = mode or self.mode
+        self._clock = clock or self._clock
+        if observer is not None:
+            self._observer = observer if self._observer is None else Observers(self._observer, observer)
+        self._gate = self._make_gate()
+        try:
+            yield
+        finally:
+            self.store, self.mode, self._observer, self._clock, self._keyring, self._gate = before
 
     async def handle(self, headers: Headers, body: bytes, tenant: str | None = None) -> Reply:
         """Receive one request: the whole receiver, without any framework.
@@ -288,12 +335,9 @@ class Receiver(Router):
         """
         if self.is_open:
             raise ConfigurationError("work() opens the receiver itself, and this one is open: Inbox(worker=True) works")
-        usual, self.mode = self.mode, inbox_like(self.mode, concurrency)
-        try:
+        with self.overridden(mode=inbox_like(self.mode, concurrency)):
             async with self:
                 await stop.wait()
-        finally:
-            self.mode = usual
 
     async def health(self) -> Health:
         """Say whether deliveries are worked on. Opens the store for the moment, if it is not open."""

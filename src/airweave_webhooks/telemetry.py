@@ -36,6 +36,47 @@ class Observer:
         """A handler finished after somebody else had taken its delivery over; its result was refused."""
 
 
+class Observers(Observer):
+    """Tells several observers; what one raises does not keep it from the others.
+
+    Args:
+        observers: in the order in which they are told.
+    """
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def refused(self, error: Refused) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.refused, error)
+
+    def drifted(self, delivery: Delivery) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.drifted, delivery)
+
+    def handler_finished(self, delivery: Delivery, handler: str, seconds: float, error: BaseException | None) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.handler_finished, delivery, handler, seconds, error)
+
+    def replied(self, delivery: Delivery, reply: Reply, seconds: float) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.replied, delivery, reply, seconds)
+
+    def settled(self, delivery: Delivery, state: str, reason: str | None) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.settled, delivery, state, reason)
+
+    def lease_lost(self, delivery: Delivery) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            tell(observer.lease_lost, delivery)
+
+
 def tell(method: Callable[..., None], *facts: object) -> None:
     """Call an observer's method; what it raises ends here."""
     try:

@@ -135,7 +135,7 @@ def test_without_the_extra() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("deliveries list", 2, "Missing argument"),
+        ("deliveries list", 2, "which receiver?"),
         ("deliveries list shop", 2, "write module:receiver, as in app:receiver"),
         ("deliveries list shop.py:receiver", 2, "did you mean shop:receiver?"),
         ("deliveries list a/b.py", 2, "did you mean a.b:receiver?"),

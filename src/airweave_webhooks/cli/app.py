@@ -9,6 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from airweave_webhooks.cli import deliveries, worker
+from airweave_webhooks.cli.exits import endings
+from airweave_webhooks.cli.options import settings
 
 app: Final = typer.Typer(
     help="Look after what an airweave-webhooks receiver has received.",
@@ -29,7 +31,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-) -> None: ...
+) -> None:
+    with endings():
+        settings()  # `.env` is in the environment before the user's program is imported
 
 
 def run() -> None:

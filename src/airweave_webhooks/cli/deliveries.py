@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from airweave_webhooks.cli import plain, tables, words
 from airweave_webhooks.cli.exits import FAILED, INTERRUPTED, USAGE, endings, fail
-from airweave_webhooks.cli.loading import load
 from airweave_webhooks.cli.options import (
     WHICH,
     AppDir,
@@ -26,6 +25,7 @@ from airweave_webhooks.cli.options import (
     Types,
     Until,
     filter_of,
+    receiver_of,
 )
 from airweave_webhooks.housekeeping import SHORTEST_RETENTION_DAYS
 from airweave_webhooks.operations import LONGEST_PAGE, Replay, Why
@@ -44,7 +44,7 @@ _WHY: Final[dict[Why, str]] = {
 
 @app.command("list")
 def list_(
-    target: Target,
+    target: Target = None,
     state: States = None,
     event_type: Types = None,
     collection: Collections = None,
@@ -59,7 +59,7 @@ def list_(
 ) -> None:
     """List deliveries, the latest first."""
     with endings():
-        receiver = load(target, app_dir)
+        receiver = receiver_of(target, app_dir)
         which = filter_of(state, event_type, collection, source, tenant, since, until)
         page = asyncio.run(receiver.deliveries.search(size=limit, cursor=cursor, **which))
     if as_json:
@@ -85,7 +85,7 @@ def show(
 ) -> None:
     """Show all that is known about one delivery."""
     with endings():
-        receiver = load(target, app_dir)
+        receiver = receiver_of(target, app_dir)
         record = asyncio.run(receiver.deliveries.get(name, tenant))
     if record is None:
         fail(f"no delivery {name!r} of receiver {receiver.name!r} in {receiver.store!r}", FAILED)
@@ -131,7 +131,7 @@ def replay(
         return asyncio.run(work)
 
     with endings(so_far.interrupted):
-        receiver = load(target, app_dir)
+        receiver = receiver_of(target, app_dir)
         if dry_run:
             result = run(only_count=True)
         else:
@@ -163,7 +163,7 @@ def purge(
     """
     so_far = _Progress("purging")
     with endings(so_far.interrupted):
-        receiver = load(target, app_dir)
+        receiver = receiver_of(target, app_dir)
         with so_far.shown(unless=as_json):
             number = asyncio.run(receiver.deliveries.purge(older_than, progress=so_far.update))
     if as_json:
@@ -173,10 +173,10 @@ def purge(
 
 
 @app.command()
-def stats(target: Target, app_dir: AppDir = None, as_json: AsJson = False) -> None:
+def stats(target: Target = None, app_dir: AppDir = None, as_json: AsJson = False) -> None:
     """Count deliveries by event and state, and say how far the workers are behind."""
     with endings():
-        receiver = load(target, app_dir)
+        receiver = receiver_of(target, app_dir)
         counted = asyncio.run(receiver.deliveries.stats())
     if as_json:
         plain.write(plain.as_stats(receiver.name, counted))
@@ -230,7 +230,7 @@ def _confirm(number: int) -> None:
         fail("nothing was replayed", FAILED)
 
 
-def _report(result: Replay, target: str, *, dry_run: bool, as_json: bool) -> None:
+def _report(result: Replay, target: str | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         plain.write(plain.as_replay(result, dry_run=dry_run))
         return
@@ -244,7 +244,7 @@ def _report(result: Replay, target: str, *, dry_run: bool, as_json: bool) -> Non
         for why, number in result.skipped.items():
             typer.echo(f"not replayed: {words.deliveries(number)}: {_WHY[why]}", err=True)
     if result.replayed:
-        typer.echo(f"a worker runs them: airweave-webhooks worker {shlex.quote(target)}", err=True)
+        typer.echo(f"a worker runs them: airweave-webhooks worker {shlex.quote(target or '')}", err=True)
 
 
 def _again(cursor: str) -> str:

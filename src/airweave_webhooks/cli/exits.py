@@ -13,6 +13,7 @@ from airweave_webhooks.errors import ConfigurationError, OperatorError, Unavaila
 FAILED: Final = 1
 USAGE: Final = 2
 CONFIGURATION: Final = 3
+BAD_SIGNATURE: Final = 4
 UNREACHABLE: Final = 5
 INTERRUPTED: Final = 130
 

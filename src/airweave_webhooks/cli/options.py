@@ -1,12 +1,17 @@
 """Arguments and options that several commands have."""
 
+import functools
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, cast
 
 import typer
 
+from airweave_webhooks.cli.loading import load
+from airweave_webhooks.cli.settings import TABLE, Settings, read_settings, variable
 from airweave_webhooks.cli.words import read_time
+from airweave_webhooks.errors import OperatorError
+from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.selection import Filter
 from airweave_webhooks.stores.base import State
 
@@ -21,8 +26,10 @@ def _time(text: str) -> datetime:
 
 
 Target: TypeAlias = Annotated[
-    str,
-    typer.Argument(metavar="MODULE:RECEIVER", help="Where the Receiver is: app:receiver.", show_default=False),
+    str | None,
+    typer.Argument(
+        metavar="[MODULE:RECEIVER]", help="Where the Receiver is: app:receiver. Can be set.", show_default=False
+    ),
 ]
 AppDir: TypeAlias = Annotated[
     Path | None,
@@ -65,6 +72,34 @@ Until: TypeAlias = Annotated[
     datetime | None,
     typer.Option(parser=_time, metavar="TIME", help="Received before.", rich_help_panel=WHICH),
 ]
+
+
+@functools.cache
+def settings() -> Settings:
+    """What holds unless a flag says otherwise. Read once: a process is one command.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or holds what cannot be set there.
+    """
+    return read_settings()
+
+
+def receiver_of(target: str | None, app_dir: Path | None) -> Receiver:
+    """Find the receiver that an argument names, or a setting.
+
+    Raises:
+        OperatorError: neither does, or not so.
+        ConfigurationError: there is no receiver; says what there is.
+    """
+    known = settings()
+    name = target or known.get("receiver")
+    if name is None:
+        raise OperatorError(
+            f"which receiver? Write module:receiver, as in app:receiver; or set {variable('receiver')}, or receiver in"
+            f" [{TABLE}] of pyproject.toml"
+        )
+    folder = known.get("app-dir")
+    return load(name, app_dir or (None if folder is None else known.project / folder))
 
 
 def filter_of(

@@ -11,16 +11,15 @@ from typing import Annotated
 import typer
 
 from airweave_webhooks.cli.exits import INTERRUPTED, endings
-from airweave_webhooks.cli.loading import load
 from airweave_webhooks.cli.logs import configure
-from airweave_webhooks.cli.options import AppDir, AsJson, Target
+from airweave_webhooks.cli.options import AppDir, AsJson, Target, receiver_of
 from airweave_webhooks.modes import inbox_like
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.telemetry import logger
 
 
 def worker(
-    target: Target,
+    target: Target = None,
     concurrency: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Deliveries at once; if not as the receiver's mode says."),
@@ -34,7 +33,7 @@ def worker(
     """
     configure(as_json=as_json)
     with endings():
-        asyncio.run(_work(load(target, app_dir), concurrency))
+        asyncio.run(_work(receiver_of(target, app_dir), concurrency))
 
 
 async def _work(receiver: Receiver, concurrency: int | None) -> None:

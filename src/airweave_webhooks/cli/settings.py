@@ -1,0 +1,130 @@
+"""The command's settings, and where each comes from: a flag, the environment, `.env`, `pyproject.toml`, a default.
+
+`.env` and `pyproject.toml` are those of the project: of the nearest folder, from the current one upwards, that has a
+`pyproject.toml`; without one, of the current folder. What `.env` holds is put into the environment where it is missing
+there, so that the user's program sees the same.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+from dotenv import dotenv_values
+
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.keyring import SECRET_VARIABLE
+from airweave_webhooks.routing.nearest import nearest
+
+TABLE: Final = "tool.airweave-webhooks"
+PREFIX: Final = "AIRWEAVE_WEBHOOKS_"
+
+
+class Setting(NamedTuple):
+    """What is set, and where."""
+
+    value: str
+    source: str
+    """For people: `AIRWEAVE_WEBHOOKS_PORT`, `/path/.env`, `/path/pyproject.toml` or `default`."""
+
+
+class Settings(NamedTuple):
+    """What holds unless a flag says otherwise."""
+
+    project: Path
+    values: Mapping[str, Setting]
+    """By name, as in `pyproject.toml`; what is neither set nor has a default is missing."""
+    secret: Setting | None
+    """`AIRWEAVE_WEBHOOK_SECRET`; several are separated by spaces."""
+
+    def get(self, name: str) -> str | None:
+        """The value of a setting."""
+        found = self.values.get(name)
+        return None if found is None else found.value
+
+
+class Name(NamedTuple):
+    """What can be set."""
+
+    meaning: str
+    default: str | None = None
+
+
+NAMES: Final[Mapping[str, Name]] = {
+    "receiver": Name("module:receiver, where a command needs one and none is given"),
+    "app-dir": Name("where that module is, from the project's folder"),
+    "url": Name("where trigger, send and doctor look for a receiver"),
+    "host": Name("where dev and capture listen", "127.0.0.1"),
+    "port": Name("likewise", "8000"),
+}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper().replace("-", "_")
+
+
+def read_settings(folder: Path | None = None) -> Settings:
+    """Read all settings, and complete the environment from `.env`.
+
+    Args:
+        folder: where to look from; the current one by default.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or holds what cannot be set there.
+    """
+    folder = (folder or Path.cwd()).absolute()
+    project = next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), folder)
+    from_file = _complete_environment(project / ".env")
+    values = {name: Setting(each.default, "default") for name, each in NAMES.items() if each.default is not None}
+    values |= _of_pyproject(project / "pyproject.toml")
+    for name in NAMES:
+        if found := _of_environment(variable(name), from_file):
+            values[name] = found
+    return Settings(project, values, _of_environment(SECRET_VARIABLE, from_file))
+
+
+def _of_environment(name: str, from_file: Mapping[str, str]) -> Setting | None:
+    value = os.environ.get(name, "").strip()
+    return Setting(value, from_file.get(name, name)) if value else None
+
+
+def _complete_environment(file: Path) -> dict[str, str]:
+    """Put what a file says into the environment, where it is missing; and say which names came from it."""
+    try:
+        found = dotenv_values(file) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from None
+    missing = {name: value for name, value in found.items() if value is not None and name not in os.environ}
+    os.environ.update(missing)
+    return dict.fromkeys(missing, str(file))
+
+
+def _of_pyproject(file: Path) -> dict[str, Setting]:
+    if not file.is_file():
+        return {}
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from None
+    match content:
+        case {"tool": {"airweave-webhooks": {**table}}}:
+            return {name: _checked(file, name, value) for name, value in cast("dict[str, Any]", table).items()}
+        case {"tool": {"airweave-webhooks": _}}:
+            raise ConfigurationError(f"{file}: [{TABLE}] is no table")
+        case _:
+            return {}
+
+
+def _checked(file: Path, name: str, value: object) -> Setting:
+    if "secret" in name.lower():
+        raise ConfigurationError(
+            f"{file}: [{TABLE}] holds {name!r}: a secret does not belong into a file that is committed;"
+            f" remove it, take a new one, and put that into the environment or .env as {SECRET_VARIABLE}"
+        )
+    if name not in NAMES:
+        raise ConfigurationError(f"{file}: [{TABLE}] knows no {name!r}{nearest(name, NAMES)}")
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise ConfigurationError(f"{file}: [{TABLE}] {name} takes a text or a number, not {value!r}")
+    return Setting(str(value), str(file))

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from airweave_webhooks.testing.model import QUICK, THOROUGH
 from airweave_webhooks.testing.payloads import payload
 
-pytest_plugins = ["servers.postgres", "servers.redis"]
+pytest_plugins = ["commands", "servers.postgres", "servers.redis"]
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVy"

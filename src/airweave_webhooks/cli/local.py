@@ -17,6 +17,9 @@ from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.keyring import SECRET_VARIABLE
 
 APP: Final = "airweave-webhooks"
+LARGEST: Final = 64 * 1024
+"""Characters of a file that announces a server; a larger one is none of ours."""
+LARGEST_PID: Final = 2**31 - 1
 
 
 class LocalServer(NamedTuple):
@@ -36,31 +39,58 @@ def announced(url: str, secret: str) -> Generator[None]:
     """
     server = LocalServer(os.getpid(), url, secret)
     file = _folder() / f"{server.pid}.json"
-    with contextlib.suppress(FileNotFoundError):
-        file.unlink()
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - of a descriptor
-        json.dump(server._asdict(), stream)
+    text = json.dumps(server._asdict())
+    try:
+        file.unlink(missing_ok=True)  # of a process that had our number
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - of a descriptor
+            stream.write(text)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.unlink()
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             file.unlink()
 
 
 def local_servers() -> list[LocalServer]:
-    """Find what runs; what a process that was killed left behind is removed."""
+    """Find what runs; what a process that was killed left behind is removed.
+
+    Raises:
+        ConfigurationError: the folder for it is not the user's alone.
+    """
     found: list[LocalServer] = []
     for file in sorted(_folder().glob("*.json")):
-        try:
-            server = LocalServer(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        server = _read(file)
+        if server is None:
             continue  # it is being written, or removed
         if _runs(server.pid):
             found.append(server)
         else:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.unlink()
     return found
+
+
+def _read(file: Path) -> LocalServer | None:
+    """What a file announces; None if it is not one of ours."""
+    try:
+        # Not through a link, and not waiting for somebody to write into a pipe.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, encoding="utf-8") as stream:  # noqa: PTH123 - of a descriptor
+            if os.name == "posix" and os.fstat(descriptor).st_uid != os.getuid():
+                return None
+            content: object = json.loads(stream.read(LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    match content:
+        case {"pid": int(pid), "url": str(url), "secret": str(secret)} if type(pid) is int and 0 < pid <= LARGEST_PID:
+            return LocalServer(pid, url, secret)
+        case _:
+            return None
 
 
 class Destination(NamedTuple):
@@ -112,34 +142,74 @@ def secret_of(settings: Settings) -> Setting:
     return Setting(settings.secret.value.replace(",", " "), settings.secret.source)
 
 
+def secret_in_use(settings: Settings) -> Setting:
+    """The secret that is set; without one, that of the server of ours that runs on this machine.
+
+    Raises:
+        ConfigurationError: there is none.
+        OperatorError: several servers run.
+    """
+    if settings.secret is not None:
+        return secret_of(settings)
+    match local_servers():
+        case []:
+            return secret_of(settings)
+        case [server]:
+            return Setting(server.secret, f"the local server {server.pid}")
+        case servers:
+            which = ", ".join(server.url for server in servers)
+            raise OperatorError(
+                f"several receivers run here ({which}): set {SECRET_VARIABLE} to the secret that is meant"
+            )
+
+
 def _same_place(one: str, other: str) -> bool:
     """Whether two URLs name the same server; its receiver answers on every path."""
-    return _origin(one) == _origin(other)
+    origin = _origin(one)
+    return origin is not None and origin == _origin(other)
 
 
-def _origin(url: str) -> tuple[str | None, int | None]:
+def _origin(url: str) -> tuple[str, int | None] | None:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return None, None
-    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+        return None
+    if parts.hostname is None:
+        return None
+    host = "127.0.0.1" if parts.hostname in {"localhost", "0.0.0.0"} else parts.hostname  # noqa: S104 - of a server
     return host, port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _folder() -> Path:
-    with warnings.catch_warnings(action="ignore"):  # without XDG_RUNTIME_DIR it is in the folder for temporary files
-        folder = platformdirs.user_runtime_path(APP)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix":
-        found = folder.lstat()
-        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            raise ConfigurationError(
-                f"{folder} is not yours: remove it, or set XDG_RUNTIME_DIR to a folder of your own"
-            )
-        if found.st_mode & 0o077:
-            folder.chmod(0o700)
+    try:
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # without XDG_RUNTIME_DIR it is in the folder for temporary files
+            folder = platformdirs.user_runtime_path(APP)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix":
+            _check(folder)
+    except OSError as error:
+        raise ConfigurationError(
+            f"there is no folder in which what runs here can be announced ({error}): set XDG_RUNTIME_DIR to a folder of"
+            " your own"
+        ) from None
     return folder
+
+
+def _check(folder: Path) -> None:
+    """Refuse a folder that somebody else could read, or put another one in the place of."""
+    found, above = folder.lstat(), folder.parent.stat()
+    if (
+        found.st_uid != os.getuid()
+        or not stat.S_ISDIR(found.st_mode)
+        or above.st_uid not in {0, os.getuid()}
+        or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX)
+    ):
+        raise ConfigurationError(f"{folder} is not yours: remove it, or set XDG_RUNTIME_DIR to a folder of your own")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def _runs(pid: int) -> bool:

@@ -6,6 +6,7 @@ there, so that the user's program sees the same.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ from airweave_webhooks.routing.nearest import nearest
 
 TABLE: Final = "tool.airweave-webhooks"
 PREFIX: Final = "AIRWEAVE_WEBHOOKS_"
+LARGEST: Final = 10**9
+"""No number that is set is larger."""
+
+_SECRET: Final = re.compile(r"\bwh(sec|sk)_")
 
 
 class Setting(NamedTuple):
@@ -75,7 +80,7 @@ def read_settings(folder: Path | None = None) -> Settings:
         ConfigurationError: a file cannot be read, or holds what cannot be set there.
     """
     folder = (folder or Path.cwd()).absolute()
-    project = next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), folder)
+    project = next((each for each in (folder, *folder.parents) if _is_file(each / "pyproject.toml")), folder)
     from_file = _complete_environment(project / ".env")
     values = {name: Setting(each.default, "default") for name, each in NAMES.items() if each.default is not None}
     values |= _of_pyproject(project / "pyproject.toml")
@@ -93,20 +98,31 @@ def _of_environment(name: str, from_file: Mapping[str, str]) -> Setting | None:
 def _complete_environment(file: Path) -> dict[str, str]:
     """Put what a file says into the environment, where it is missing; and say which names came from it."""
     try:
-        found = dotenv_values(file) if file.is_file() else {}
+        found = dotenv_values(file, encoding="utf-8-sig") if _is_file(file) else {}  # editors write a mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from None
     missing = {name: value for name, value in found.items() if value is not None and name not in os.environ}
-    os.environ.update(missing)
+    for name, value in missing.items():
+        try:
+            os.environ[name] = value
+        except ValueError:
+            raise ConfigurationError(f"{file}: {name!r} and its value cannot be put into the environment") from None
     return dict.fromkeys(missing, str(file))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder above that is not ours to look into
+        return False
+
+
 def _of_pyproject(file: Path) -> dict[str, Setting]:
-    if not file.is_file():
+    if not _is_file(file):
         return {}
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # also of a number that is too long
         raise ConfigurationError(f"{file} cannot be read: {error}") from None
     match content:
         case {"tool": {"airweave-webhooks": {**table}}}:
@@ -118,13 +134,18 @@ def _of_pyproject(file: Path) -> dict[str, Setting]:
 
 
 def _checked(file: Path, name: str, value: object) -> Setting:
-    if "secret" in name.lower():
+    if "secret" in name.lower() or (isinstance(value, str) and _SECRET.search(value)):
         raise ConfigurationError(
-            f"{file}: [{TABLE}] holds {name!r}: a secret does not belong into a file that is committed;"
+            f"{file}: [{TABLE}] holds a secret, {name!r}: that does not belong into a file that is committed;"
             f" remove it, take a new one, and put that into the environment or .env as {SECRET_VARIABLE}"
         )
     if name not in NAMES:
         raise ConfigurationError(f"{file}: [{TABLE}] knows no {name!r}{nearest(name, NAMES)}")
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise ConfigurationError(f"{file}: [{TABLE}] {name} takes a text or a number, not {value!r}")
-    return Setting(str(value), str(file))
+    match value:
+        case str() if value.strip():
+            return Setting(value.strip(), str(file))
+        case int() if not isinstance(value, bool) and abs(value) <= LARGEST:
+            return Setting(str(value), str(file))
+        case _:
+            kind = "an empty text" if isinstance(value, str) else type(value).__name__
+            raise ConfigurationError(f"{file}: [{TABLE}] {name} takes a text or a small number, not {kind}")

@@ -4,11 +4,12 @@ A file holds one delivery: its id, when it was signed, and its payload as JSON. 
 again signs it anew.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,6 +19,8 @@ from airweave_webhooks.testing.attempts import Message
 
 LONGEST_NAME: Final = 60
 """Characters of an id, or of an event type, in a file's name."""
+DEEPEST: Final = 100
+"""Levels of a payload; one that is nested more deeply is kept as text."""
 
 
 def write_recording(message: Message, folder: Path) -> Path:
@@ -37,21 +40,38 @@ def write_recording(message: Message, folder: Path) -> Path:
         text = message.body.decode()
     except UnicodeDecodeError as error:
         raise OperatorError(f"message {message.id!r} cannot be recorded: its body is not UTF-8 ({error})") from None
-    signed = datetime.fromtimestamp(message.created, UTC)
-    content: dict[str, Any] = {"id": message.id, "sent_at": signed.isoformat().replace("+00:00", "Z")}
+    try:
+        signed = datetime.fromtimestamp(message.created, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise OperatorError(
+            f"message {message.id!r} cannot be recorded: {message.created!r} is no time of this calendar"
+        ) from None
     payload = _payload_of(text)
-    content |= {"body": text} if payload is None else {"payload": payload}
     kind = str((payload or {}).get("event_type", "delivery"))
     file = folder / f"{signed:%Y%m%dT%H%M%S.%fZ}-{_name(kind)}-{_name(message.id)}.json"
     unfinished = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.write_bytes(_content(message.id, signed, text, payload))
         unfinished.replace(file)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise OperatorError(f"{file}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):  # it has its name by now, or is of no use
+            unfinished.unlink()
     return file
+
+
+def _content(id_: str, signed: datetime, text: str, payload: dict[str, Any] | None) -> bytes:
+    head = {"id": id_, "sent_at": signed.isoformat().replace("+00:00", "Z")}
+    return _readable(head | ({"body": text} if payload is None else {"payload": payload}))
+
+
+def _readable(content: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # an id can hold half a character, which UTF-8 does not know
+        return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def read_recordings(path: Path) -> list[Message]:
@@ -76,8 +96,12 @@ def _read(file: Path) -> Message:
     raw = file.read_bytes()
     try:
         content = cast("dict[str, Any]", json.loads(raw))
+        return _message_of(file, raw, content)
     except (ValueError, RecursionError) as error:
         raise OperatorError(f"{file}: not JSON: {error}") from None
+
+
+def _message_of(file: Path, raw: bytes, content: dict[str, Any]) -> Message:
     match content:
         case {"id": str(id_), "payload": dict(), "sent_at": str(sent_at)}:
             return Message(id_, compact(content["payload"]), _time(file, sent_at))
@@ -109,12 +133,28 @@ def _payload_of(text: str) -> dict[str, Any] | None:
     """The payload, if writing it compactly gives the body again."""
     try:
         payload: object = json.loads(text)
+        if isinstance(payload, dict):
+            payload = cast("dict[str, Any]", payload)
+            return payload if not _is_deep(payload) and compact(payload) == text.encode() else None
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(payload, dict):
-        return None
-    payload = cast("dict[str, Any]", payload)
-    return payload if compact(payload) == text.encode() else None
+        pass
+    return None
+
+
+def _is_deep(value: object) -> bool:
+    """Whether a value is nested so deeply that some program, ours included, may not be able to read it."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
 
 
 def _name(text: str) -> str:

@@ -1,0 +1,283 @@
+"""How commands find each other on one machine: only their own user's, and only while they run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airweave_webhooks.cli import local
+from airweave_webhooks.cli.local import (
+    Destination,
+    LocalServer,
+    announced,
+    destination,
+    local_servers,
+    secret_in_use,
+    secret_of,
+)
+from airweave_webhooks.cli.settings import Setting, Settings
+from airweave_webhooks.errors import ConfigurationError, OperatorError
+from conftest import OTHER_SECRET, SECRET
+
+URL = "http://127.0.0.1:8000"
+OURS = LocalServer(os.getpid(), URL, SECRET)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder for what runs."""
+    folder = tmp_path / "run" / "airweave-webhooks"
+    monkeypatch.setattr("platformdirs.user_runtime_path", lambda _: folder)
+    return folder
+
+
+def settings(secret: str | None = None, **values: str) -> Settings:
+    found = {name: Setting(value, "test") for name, value in values.items()}
+    return Settings(Path(), found, None if secret is None else Setting(secret, "a test"))
+
+
+def plant(folder: Path, name: str, content: Any) -> Path:
+    """Put a file where those of servers are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return file
+
+
+def other(pid: int = 1, url: str = "http://127.0.0.1:9000", secret: str = OTHER_SECRET) -> dict[str, Any]:
+    """What another process of the user announces; 1 always runs."""
+    return {"pid": pid, "url": url, "secret": secret}
+
+
+def test_what_runs_is_found_while_it_runs(folder: Path) -> None:
+    """And only its user can read it."""
+    assert local_servers() == []
+    with announced(URL, SECRET):
+        assert local_servers() == [OURS]
+        (file,) = folder.iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert local_servers() == []
+    assert not list(folder.iterdir())
+
+
+def test_it_is_gone_after_an_error(folder: Path) -> None:
+    with pytest.raises(ZeroDivisionError), announced(URL, SECRET):
+        raise ZeroDivisionError
+    assert not list(folder.iterdir())
+
+
+def test_somebody_removed_it(folder: Path) -> None:
+    with announced(URL, SECRET):
+        (folder / f"{os.getpid()}.json").unlink()
+
+
+def test_what_a_process_with_our_number_left_is_replaced(folder: Path) -> None:
+    plant(folder, f"{os.getpid()}.json", other())
+    with announced(URL, SECRET):
+        assert local_servers() == [OURS]
+
+
+def test_what_was_killed_is_removed(folder: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    file = plant(folder, "1.json", other(process.pid))
+    assert local_servers() == []
+    assert not file.exists()
+
+
+def test_another_users_process_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And on Windows, where asking would end it, each is believed to."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    plant(folder, "1.json", other())
+    monkeypatch.setattr(os, "kill", refuse)
+    assert len(local_servers()) == 1
+    monkeypatch.setattr("airweave_webhooks.cli.local.os.name", "nt")
+    monkeypatch.setattr(os, "kill", None)
+    assert len(local_servers()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"pid": 1}' + b" " * 100_000,
+        [],
+        [1, "a", "b"],
+        other() | {"pid": "1"},
+        other() | {"pid": 0},
+        other() | {"pid": -1},
+        other() | {"pid": True},
+        other() | {"pid": 10**30},
+        other() | {"url": None},
+        other() | {"secret": ["a"]},
+    ],
+    ids=lambda content: str(content)[:20],
+)
+def test_garbage_is_passed_over(folder: Path, content: Any) -> None:
+    """It may be somebody's who writes at this moment."""
+    file = plant(folder, "garbage.json", content)
+    with announced(URL, SECRET):
+        assert local_servers() == [OURS]
+    assert file.exists()
+
+
+def test_files_that_are_none(folder: Path, tmp_path: Path) -> None:
+    """A link leads elsewhere, and nobody may ever write into a pipe."""
+    elsewhere = plant(tmp_path, "elsewhere", other())
+    folder.mkdir(parents=True)
+    (folder / "1.json").symlink_to(elsewhere)
+    (folder / "2.json").mkdir()
+    os.mkfifo(folder / "3.json")
+    assert local_servers() == []
+
+
+def test_a_file_of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(folder, "1.json", other())
+    real = os.fstat
+
+    def of_another(descriptor: int) -> os.stat_result:
+        return os.stat_result((*real(descriptor)[:4], os.getuid() + 1, *real(descriptor)[5:]))
+
+    monkeypatch.setattr(os, "fstat", of_another)
+    assert local_servers() == []
+
+
+def test_a_folder_that_others_could_read_is_closed(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    assert local_servers() == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_another_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(ConfigurationError, match="is not yours"):
+        local_servers()
+
+
+def test_a_folder_that_another_user_could_replace(folder: Path) -> None:
+    """Unless, as in the folder for temporary files, only owners may."""
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="is not yours"), announced(URL, SECRET):
+        pass
+    folder.parent.chmod(0o1777)
+    assert local_servers() == []
+
+
+def test_a_link_instead_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    """To a folder, and to nothing."""
+    folder.parent.mkdir()
+    (tmp_path / "real").mkdir()
+    folder.symlink_to(tmp_path / "real")
+    with pytest.raises(ConfigurationError, match="is not yours"):
+        local_servers()
+    (tmp_path / "real").rmdir()
+    with pytest.raises(ConfigurationError, match="set XDG_RUNTIME_DIR"):
+        local_servers()
+
+
+def test_no_place_for_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a system that can only be read; or a temporary folder of somebody else."""
+    folder.parent.write_text("")
+    with pytest.raises(ConfigurationError, match="set XDG_RUNTIME_DIR"):
+        local_servers()
+
+    def refuse(_: str) -> Path:
+        raise PermissionError(1, "somebody else's")
+
+    monkeypatch.setattr("platformdirs.user_runtime_path", refuse)
+    with pytest.raises(ConfigurationError, match="somebody else's"):
+        local_servers()
+
+
+def test_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No half file is left."""
+
+    def full(descriptor: int, *_: Any, **__: Any) -> Any:
+        os.close(descriptor)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(local, "open", full, raising=False)
+    with pytest.raises(ConfigurationError, match="No space left on device"), announced(URL, SECRET):
+        pass
+    assert not list(folder.iterdir())
+
+
+def test_what_is_dead_and_cannot_be_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError
+
+    plant(folder, "1.json", other())
+    monkeypatch.setattr(local, "_runs", lambda _: False)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert local_servers() == []
+
+
+@pytest.mark.parametrize("to", [None, URL, "http://localhost:8000/any/path", "http://0.0.0.0:8000"])
+def test_a_destination_that_runs_here(to: str | None) -> None:
+    """Its secret is known, whatever is set; by whichever name it is called."""
+    with announced(URL, SECRET):
+        found = destination(settings(OTHER_SECRET), to)
+    assert found == Destination(to or URL, (SECRET,), f"the local server {os.getpid()}")
+
+
+@pytest.mark.parametrize(
+    "to", ["https://example.com/hook", "http://127.0.0.1", "http://127.0.0.1:8001", "http://[", "http://a:b", "x", ""]
+)
+def test_a_destination_elsewhere(to: str) -> None:
+    """Never gets a local secret."""
+    with announced(URL, SECRET):
+        found = destination(settings(f"{OTHER_SECRET}, {OTHER_SECRET}", url=to or "http://set"), to)
+    assert found == Destination(to or "http://set", (OTHER_SECRET, OTHER_SECRET), "a test")
+
+
+def test_a_destination_that_is_set() -> None:
+    assert destination(settings(SECRET, url="http://127.0.0.1:7")).url == "http://127.0.0.1:7"
+    with pytest.raises(ConfigurationError, match="no webhook secret"):
+        destination(settings(url="http://127.0.0.1:7"))
+
+
+def test_servers_that_cannot_be_told_apart(folder: Path) -> None:
+    """A name that is no URL is no server's, even if the server's is none either."""
+    plant(folder, "1.json", other(url="nonsense"))
+    with pytest.raises(ConfigurationError, match="no webhook secret"):
+        destination(settings(), "nonsense")
+
+
+def test_no_destination_or_several(folder: Path) -> None:
+    with pytest.raises(OperatorError, match="no receiver runs here"):
+        destination(settings(SECRET))
+    plant(folder, "1.json", other())
+    with announced(URL, SECRET), pytest.raises(OperatorError, match=f"several .*9000 or {URL}"):
+        destination(settings(SECRET))
+
+
+def test_the_secret_that_is_set() -> None:
+    assert secret_of(settings("a,b c")) == Setting("a b c", "a test")
+    with pytest.raises(ConfigurationError, match="set AIRWEAVE_WEBHOOK_SECRET in the environment"):
+        secret_of(settings())
+
+
+def test_the_secret_in_use(folder: Path) -> None:
+    """What is set; else that of the one server that runs."""
+    with pytest.raises(ConfigurationError, match="no webhook secret"):
+        secret_in_use(settings())
+    with announced(URL, SECRET):
+        assert secret_in_use(settings(OTHER_SECRET)) == Setting(OTHER_SECRET, "a test")
+        assert secret_in_use(settings()) == Setting(SECRET, f"the local server {os.getpid()}")
+        plant(folder, "1.json", other())
+        with pytest.raises(OperatorError, match="several receivers run here"):
+            secret_in_use(settings())

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import deliveries, worker
+from airweave_webhooks.cli import deliveries, events, sign, verify, worker
 from airweave_webhooks.cli.exits import endings
 from airweave_webhooks.cli.options import settings
 
@@ -18,6 +18,9 @@ app: Final = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("events")(events.events)
+app.command("sign")(sign.sign)
+app.command("verify")(verify.verify)
 app.command("worker")(worker.worker)
 app.add_typer(deliveries.app, name="deliveries")
 

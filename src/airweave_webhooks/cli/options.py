@@ -25,6 +25,11 @@ def _time(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
+def moment(text: str) -> int:
+    """Read a time as whole seconds since the epoch, which it can be given in, too."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else int(_time(text).timestamp())
+
+
 Target: TypeAlias = Annotated[
     str | None,
     typer.Argument(

@@ -37,7 +37,7 @@ def found(records: Sequence[Record], width: int) -> Table:
     now = time.time()
     wide = width >= WIDE
     longest = max(len(one_line(record.message_id)) for record in records)
-    table = _columns()
+    table = columns()
     table.add_column("STATE")
     table.add_column("ID", overflow="fold", width=min(longest, LONGEST_ID))
     if wide:
@@ -68,13 +68,13 @@ def shown(record: Record, *, with_body: bool) -> Group:
     """Show all that is known about a delivery."""
     parts: list[RenderableType] = [_facts(record)]
     if record.results:
-        parts += [_title("Handlers"), _grid(sorted(record.results.items()))]
+        parts += [title("Handlers"), grid(sorted(record.results.items()))]
     if record.notes:
-        parts += [_title("What happened"), _notes(record)]
+        parts += [title("What happened"), _notes(record)]
     if record.origin is not None and record.origin.headers:
-        parts += [_title("Headers"), _grid(sorted(record.origin.headers.items()))]
+        parts += [title("Headers"), grid(sorted(record.origin.headers.items()))]
     if with_body:
-        parts += [_title("Body"), _body(record.body)]
+        parts += [title("Body"), _body(record.body)]
     return Group(*parts)
 
 
@@ -102,12 +102,12 @@ def _facts(record: Record) -> Table:
         ("error", record.error),
         ("body", "not held" if record.body is None else size(len(record.body))),
     ]
-    return _grid([(name, text) for name, text in lines if text])
+    return grid([(name, text) for name, text in lines if text])
 
 
 def _notes(record: Record) -> Table:
     now = time.time()
-    table = _columns()
+    table = columns()
     for name in ("AGE", "TRY"):
         table.add_column(name, justify="right")
     table.add_column("WHAT")
@@ -136,7 +136,7 @@ def counted(receiver: str, stats: Stats, store: object) -> Group:
     numbers = Counter[tuple[str, str]]()
     for tally in stats.tallies:
         numbers[tally.event_type, tally.state] += tally.deliveries
-    table = _columns(expand=False, gap=3)
+    table = columns(expand=False, gap=3)
     table.add_column("EVENT")
     for state in states:
         table.add_column(state.upper(), justify="right", header_style=_STYLES[state])
@@ -154,14 +154,16 @@ def counted(receiver: str, stats: Stats, store: object) -> Group:
         ("leases lost", f"{backlog.leases_lost:,}; {backlog.suspects:,} due deliveries lost two or more"),
         ("worker", "never seen" if backlog.worker_seen is None else f"seen {age(backlog.worker_seen)} ago"),
     ]
-    return Group(_grid(facts), Text(), table if types else Text("no deliveries"))
+    return Group(grid(facts), Text(), table if types else Text("no deliveries"))
 
 
-def _columns(*, expand: bool = True, gap: int = 1) -> Table:
+def columns(*, expand: bool = True, gap: int = 1) -> Table:
+    """Make a table of columns under their names."""
     return Table(box=None, expand=expand, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
 
 
-def _grid(lines: Iterable[tuple[str, str]]) -> Table:
+def grid(lines: Iterable[tuple[str, str]]) -> Table:
+    """Show facts, each beside its name."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -170,7 +172,8 @@ def _grid(lines: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def _title(text: str) -> Text:
+def title(text: str) -> Text:
+    """Begin a part."""
     return Text(f"\n{text}", style="bold")
 
 

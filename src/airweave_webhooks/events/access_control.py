@@ -19,6 +19,7 @@ class AccessControlBatchProcessed(Event):
     sync_job_id: UUID
     source_connection_id: UUID
     source_type: str
+    """As in `github`."""
     collected: int
     upserted: int
 

@@ -14,12 +14,15 @@ class Event(BaseModel):
 
     domain: ClassVar[str] = ""
     """The part of `event_type` before the dot."""
+    documented: ClassVar[bool] = False
+    """Whether Airweave's documentation knows the type; what it does not know is sent all the same."""
 
     event_type: str
+    """The name of the type."""
     timestamp: AwareDatetime | None
     """When it happened. Deliveries arrive in any order: order by this."""
     organization_id: UUID | None = None
-    """Absent in the older shape of the sync events."""
+    """Whose. Absent in the older shape of the sync events."""
 
     @property
     def natural_key(self) -> str | None:

@@ -12,11 +12,14 @@ class CollectionEvent(Event):
     """A collection was created, changed or deleted."""
 
     domain: ClassVar[str] = "collection"
+    documented: ClassVar[bool] = True
 
     timestamp: AwareDatetime
     collection_id: UUID
     collection_name: str
+    """For people; it can be changed."""
     collection_readable_id: str
+    """What Airweave's API knows the collection by."""
 
 
 class CollectionCreated(CollectionEvent):

@@ -29,15 +29,19 @@ class EntityBatchProcessed(Event):
     timestamp: AwareDatetime
     sync_id: UUID
     sync_job_id: UUID
+    """The job that wrote the batch."""
     collection_id: UUID
     source_connection_id: UUID
     source_type: str
+    """As in `github`."""
     inserted: int
     updated: int
     deleted: int
     kept: int
     type_breakdown: Mapping[str, EntityCounts] = {}
+    """The counts of each type of entity."""
     batch_seq: int
+    """Which batch of the job it is."""
     batch_duration_ms: float
     """Milliseconds."""
     billable: bool

@@ -16,6 +16,7 @@ class OrganizationEvent(Event):
     organization_name: str
     owner_email: str = ""
     affected_user_emails: tuple[str, ...] = ()
+    """Who joined or left."""
     plan: str = ""
 
     def _key_for_members(self) -> str | None:

@@ -17,4 +17,5 @@ class QueryProcessed(Event):
     timestamp: AwareDatetime
     collection_id: UUID | None = None
     queries: int
+    """How many."""
     billable: bool

@@ -15,6 +15,7 @@ class SearchEvent(Event):
 
     timestamp: AwareDatetime
     request_id: str
+    """The search: the same in all of its steps."""
 
 
 class _OncePerRequest(SearchEvent):
@@ -42,6 +43,7 @@ class SearchStarted(_OncePerRequest):
     tier: str
     collection_readable_id: str
     query: str
+    """What the user asked: it can be confidential."""
     plan: Any = None
     retrieval_strategy: Any = None
     thinking: Any = None
@@ -57,6 +59,7 @@ class SearchCompleted(_OncePerRequest):
     tier: str
     plan: Any = None
     results: list[Any]
+    """What was found, as a whole: large, and confidential."""
     duration_ms: int | float
     """Milliseconds."""
     diagnostics: Any = None
@@ -71,6 +74,7 @@ class SearchFailed(_OncePerRequest):
     tier: str
     plan: Any = None
     message: str
+    """Why it failed."""
     duration_ms: int | float
     """Milliseconds."""
     diagnostics: Any = None

@@ -12,12 +12,16 @@ class SourceConnectionEvent(Event):
     """A connection to a source was made, authenticated or removed."""
 
     domain: ClassVar[str] = "source_connection"
+    documented: ClassVar[bool] = True
 
     timestamp: AwareDatetime
     source_connection_id: UUID
     collection_readable_id: str
+    """What Airweave's API knows the collection by."""
     source_type: str
+    """As in `github`."""
     is_authenticated: bool
+    """Whether it can be synced. Always false once it is deleted."""
 
 
 class SourceConnectionCreated(SourceConnectionEvent):

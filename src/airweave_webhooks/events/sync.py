@@ -17,21 +17,30 @@ class SyncEvent(Event):
     """
 
     domain: ClassVar[str] = "sync"
+    documented: ClassVar[bool] = True
 
     timestamp: AwareDatetime
     sync_id: UUID | None = None
+    """The sync that the job is a run of. Absent in the older shape."""
     sync_job_id: UUID = Field(validation_alias=AliasChoices("sync_job_id", "job_id"))
+    """The job."""
     collection_id: UUID | None = None
+    """Absent in the older shape."""
     source_connection_id: UUID
     source_type: str
+    """As in `github`."""
     collection_name: str
+    """For people; it can be changed."""
     collection_readable_id: str
+    """What Airweave's API knows the collection by."""
     entities_inserted: int = 0
+    """0 in the current server, as all counts, also when there were some."""
     entities_updated: int = 0
     entities_deleted: int = 0
     entities_skipped: int = 0
     chunks_written: int = 0
     error: str | None = None
+    """Why the job failed."""
 
     @property
     def natural_key(self) -> str:
@@ -53,6 +62,8 @@ class SyncRunning(SyncEvent):
 
 class SyncCancelling(SyncEvent):
     """A job was asked to stop. Not in Airweave's documentation."""
+
+    documented: ClassVar[bool] = False
 
     event_type: Literal["sync.cancelling"]
 

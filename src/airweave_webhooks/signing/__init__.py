@@ -4,7 +4,7 @@ The scheme is described at https://www.standardwebhooks.com (section "Webhook si
 Airweave's webhooks, uses the same one under `svix-*` header names.
 """
 
-from airweave_webhooks.signing.diagnosis import diagnose
+from airweave_webhooks.signing.diagnosis import Cause, cause_of, diagnose
 from airweave_webhooks.signing.envelope import Envelope, Headers, RawHeaders, raw_headers, read_envelope
 from airweave_webhooks.signing.keys import (
     PrivateKey,
@@ -14,21 +14,27 @@ from airweave_webhooks.signing.keys import (
     generate_secret,
     parse_key,
 )
+from airweave_webhooks.signing.signatures import Signer, parse_signer, signature_headers
 from airweave_webhooks.signing.verification import check_freshness, check_signature
 
 __all__ = [
+    "Cause",
     "Envelope",
     "Headers",
     "PrivateKey",
     "PublicKey",
     "RawHeaders",
+    "Signer",
     "SigningSecret",
     "VerificationKey",
+    "cause_of",
     "check_freshness",
     "check_signature",
     "diagnose",
     "generate_secret",
     "parse_key",
+    "parse_signer",
     "raw_headers",
     "read_envelope",
+    "signature_headers",
 ]

@@ -92,36 +92,45 @@ def read_recordings(path: Path) -> list[Message]:
         raise OperatorError(f"{error.filename or path}: {error.strerror}") from None
 
 
+def recorded(content: object, where: object) -> Message | None:
+    """The delivery that a file's JSON holds, if it is one that `write_recording` wrote, or that looks the same.
+
+    Args:
+        content: the JSON.
+        where: the file, for messages.
+
+    Raises:
+        OperatorError: its time is none.
+    """
+    match content:
+        case {"id": str(id_), "payload": dict(payload), "sent_at": str(sent_at)}:
+            return Message(id_, compact(cast("dict[str, Any]", payload)), _time(where, sent_at))
+        case {"id": str(id_), "body": str(text), "sent_at": str(sent_at)}:
+            return Message(id_, text.encode("utf-8", "surrogatepass"), _time(where, sent_at))
+        case _:
+            return None
+
+
 def _read(file: Path) -> Message:
     raw = file.read_bytes()
     try:
-        content = cast("dict[str, Any]", json.loads(raw))
-        return _message_of(file, raw, content)
+        content: Any = json.loads(raw)
+        if (message := recorded(content, file)) is not None:
+            return message
+        if isinstance(content, dict) and isinstance(content.get("event_type"), str):
+            digest = hashlib.sha256(raw).hexdigest()
+            return Message(f"msg_{digest[:27]}", compact(cast("dict[str, Any]", content)), file.stat().st_mtime)
     except (ValueError, RecursionError) as error:
         raise OperatorError(f"{file}: not JSON: {error}") from None
+    raise OperatorError(f"{file}: holds no delivery: neither id, sent_at and payload (or body), nor an event's payload")
 
 
-def _message_of(file: Path, raw: bytes, content: dict[str, Any]) -> Message:
-    match content:
-        case {"id": str(id_), "payload": dict(), "sent_at": str(sent_at)}:
-            return Message(id_, compact(content["payload"]), _time(file, sent_at))
-        case {"id": str(id_), "body": str(text), "sent_at": str(sent_at)}:
-            return Message(id_, text.encode("utf-8", "surrogatepass"), _time(file, sent_at))
-        case {"event_type": str()}:
-            digest = hashlib.sha256(raw).hexdigest()
-            return Message(f"msg_{digest[:27]}", compact(content), file.stat().st_mtime)
-        case _:
-            raise OperatorError(
-                f"{file}: holds no delivery: neither id, sent_at and payload (or body), nor an event's payload"
-            )
-
-
-def _time(file: Path, text: str) -> float:
+def _time(where: object, text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        raise OperatorError(f"{file}: sent_at is no time: {error}") from None
+        raise OperatorError(f"{where}: sent_at is no time: {error}") from None
 
 
 def compact(payload: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from airweave_webhooks.errors import SecretError
-from airweave_webhooks.signing import PrivateKey, SigningSecret
+from airweave_webhooks.signing import parse_signer, signature_headers
 from airweave_webhooks.testing.attempts import Attempt, Message, Result, Statistics
 from airweave_webhooks.testing.schedule import RETRY_SCHEDULE, read_retry_after, retry_delay
 from airweave_webhooks.testing.wire import Wire
@@ -77,7 +77,7 @@ class Sender:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
-        self._signers = [_signer(text) for text in ([secrets] if isinstance(secrets, str) else secrets)]
+        self._signers = [parse_signer(text) for text in ([secrets] if isinstance(secrets, str) else secrets)]
         if not 1 <= len(self._signers) <= MOST_SECRETS:
             raise SecretError(f"a sender signs with 1 to {MOST_SECRETS} secrets, not {len(self._signers)}")
         self._wire = Wire(url, timeout=timeout, client=client)
@@ -126,7 +126,7 @@ class Sender:
         """
         if not 0 <= keep < MOST_SECRETS:
             raise ValueError(f"keep takes 0 to {MOST_SECRETS - 1}, not {keep}")
-        self._signers = [_signer(secret), *self._signers[:keep]]
+        self._signers = [parse_signer(secret), *self._signers[:keep]]
 
     async def attempt(
         self,
@@ -265,21 +265,12 @@ class Sender:
         return Result(message, tuple(attempts), message.id in self._delivered)
 
     def _headers(self, message: Message, timestamp: int) -> dict[str, str]:
-        content = b"%b.%d.%b" % (message.id.encode(), timestamp, message.body)
-        signatures = [signer.sign(content) for signer in self._signers]
         return {
             "accept": "*/*",
             "content-type": "application/json",
             "user-agent": USER_AGENT,
-            f"{self._family}-id": message.id,
-            f"{self._family}-timestamp": str(timestamp),
-            f"{self._family}-signature": b" ".join(signatures).decode(),
+            **signature_headers(self._signers, message.id, timestamp, message.body, self._family),
         }
-
-
-def _signer(text: str) -> SigningSecret | PrivateKey:
-    text = text.strip()
-    return PrivateKey(text) if text.startswith("whsk_") else SigningSecret(text)
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, Attempt]]) -> list[Attempt]:

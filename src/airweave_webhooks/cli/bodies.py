@@ -1,0 +1,82 @@
+"""Bodies and headers, as people have them in files."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from airweave_webhooks.errors import OperatorError
+
+STDIN: Final = "-"
+
+# `name: value`, also as curl -v shows it, or quoted, as a log does. A name is what HTTP takes for one.
+_LINE: Final = re.compile(r"""^\s*(?:[<>*]\s)?\s*["']?([A-Za-z0-9!#$%&'*+.^_`|~-]+?)["']?\s*:\s*(.*)$""")
+
+
+class Body(NamedTuple):
+    """What a file holds."""
+
+    content: bytes
+    id: str | None
+    """The message's, if the file is a recording."""
+
+
+def read_body(path: str) -> Body:
+    """Read a body to the byte; of a recording, the body that it tells of.
+
+    Args:
+        path: a file, or `-` for stdin.
+
+    Raises:
+        OperatorError: it cannot be read.
+    """
+    raw = _read(path)
+    try:
+        content: object = json.loads(raw)
+    except (ValueError, RecursionError):
+        return Body(raw, None)
+    from airweave_webhooks.testing.recording import recorded  # noqa: PLC0415 - a command is quick
+
+    message = recorded(content, path)
+    return Body(raw, None) if message is None else Body(message.body, message.id)
+
+
+def read_headers(path: str) -> list[tuple[bytes, bytes]]:
+    """Read headers, with their names in lower case: `name: value` lines among others, or a JSON object.
+
+    Args:
+        path: a file, or `-` for stdin.
+
+    Raises:
+        OperatorError: it cannot be read.
+    """
+    text = _read(path).decode("utf-8-sig", "replace")
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        pairs = [(str(name), value) for name, value in content.items()]
+    else:
+        lines = map(_LINE.match, text.splitlines())
+        pairs = [(line[1], _unquoted(line[2])) for line in lines if line]
+    return [
+        (name.lower().encode("latin-1", "replace"), str(each).strip().encode("latin-1", "replace"))
+        for name, value in pairs
+        for each in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip().removesuffix(",")
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _read(path: str) -> bytes:
+    if path == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}") from None

@@ -8,21 +8,29 @@ from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import deliveries, events, sign, verify, worker
-from airweave_webhooks.cli.exits import endings
+from airweave_webhooks.cli import config, deliveries, events, health, sign, verify, worker
+from airweave_webhooks.cli.exits import CODES, endings
 from airweave_webhooks.cli.options import settings
 
+# Where --help lists a command.
+DEVELOP: Final = "Develop"
+OPERATE: Final = "Operate"
+LOOK_UP: Final = "Look up"
+
 app: Final = typer.Typer(
-    help="Look after what an airweave-webhooks receiver has received.",
+    help="Develop, operate and look into a receiver of Airweave's webhooks.",
+    epilog=CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("events")(events.events)
-app.command("sign")(sign.sign)
-app.command("verify")(verify.verify)
-app.command("worker")(worker.worker)
-app.add_typer(deliveries.app, name="deliveries")
+app.command("sign", rich_help_panel=DEVELOP)(sign.sign)
+app.command("verify", rich_help_panel=DEVELOP)(verify.verify)
+app.command("worker", rich_help_panel=OPERATE)(worker.worker)
+app.add_typer(deliveries.app, name="deliveries", rich_help_panel=OPERATE)
+app.command("health", rich_help_panel=OPERATE)(health.health)
+app.command("events", rich_help_panel=LOOK_UP)(events.events)
+app.command("config", rich_help_panel=LOOK_UP)(config.config)
 
 
 def _version(asked: bool) -> None:

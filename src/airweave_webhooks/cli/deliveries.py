@@ -5,13 +5,14 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from airweave_webhooks.cli import plain, tables, words
-from airweave_webhooks.cli.exits import FAILED, INTERRUPTED, USAGE, endings, fail
+from airweave_webhooks.cli.exits import CODES, FAILED, INTERRUPTED, USAGE, endings, fail
 from airweave_webhooks.cli.options import (
     WHICH,
     AppDir,
@@ -26,11 +27,21 @@ from airweave_webhooks.cli.options import (
     Until,
     filter_of,
     receiver_of,
+    target_and_names,
 )
+from airweave_webhooks.cli.tail import tail
+from airweave_webhooks.errors import OperatorError
 from airweave_webhooks.housekeeping import SHORTEST_RETENTION_DAYS
 from airweave_webhooks.operations import LONGEST_PAGE, Replay, Why
 
-app: Final = typer.Typer(help="Look at what a receiver has in its store, and replay it.", no_args_is_help=True)
+LOOK: Final = "Look"
+CHANGE: Final = "Change"
+
+app: Final = typer.Typer(
+    help="Look at what a receiver has in its store, and replay it.", epilog=CODES, no_args_is_help=True
+)
+
+app.command("tail", rich_help_panel=LOOK)(tail)
 
 _WHY: Final[dict[Why, str]] = {
     "unknown": "no such delivery",
@@ -42,7 +53,7 @@ _WHY: Final[dict[Why, str]] = {
 }
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=LOOK)
 def list_(
     target: Target = None,
     state: States = None,
@@ -74,10 +85,10 @@ def list_(
         typer.echo(f"next page: {_again(page.cursor)}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def show(
-    target: Target,
-    name: Annotated[str, typer.Argument(metavar="ID", help="A message id or a key.", show_default=False)],
+    target: Target = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="A message id or a key.", show_default=False)] = None,
     tenant: Tenant = None,
     body: Annotated[bool, typer.Option("--body", help="With its body, which can hold what is confidential.")] = False,
     app_dir: AppDir = None,
@@ -85,19 +96,23 @@ def show(
 ) -> None:
     """Show all that is known about one delivery."""
     with endings():
+        target, names = target_and_names(target, [name] if name else [], one=True)
+        if len(names) != 1:
+            hint = f"; if {target} is its key, write the receiver before it" if target and not names else ""
+            raise OperatorError(f"which delivery? Write one ID, a message id or a key{hint}")
         receiver = receiver_of(target, app_dir)
-        record = asyncio.run(receiver.deliveries.get(name, tenant))
+        record = asyncio.run(receiver.deliveries.get(names[0], tenant))
     if record is None:
-        fail(f"no delivery {name!r} of receiver {receiver.name!r} in {receiver.store!r}", FAILED)
+        fail(f"no delivery {names[0]!r} of receiver {receiver.name!r} in {receiver.store!r}", FAILED)
     if as_json:
         plain.write(plain.as_shown(record, with_body=body))
     else:
         tables.console().print(tables.shown(record, with_body=body))
 
 
-@app.command()
+@app.command(rich_help_panel=CHANGE)
 def replay(
-    target: Target,
+    target: Target = None,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="Message ids or keys.", show_default=False)
     ] = None,
@@ -115,18 +130,20 @@ def replay(
     app_dir: AppDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a worker do deliveries again that are done or dead: by id, by a filter, or all that are dead.
+    """Let a worker do deliveries again that are done or dead.
 
-    What was done runs again as a whole; of what was dead, only handlers that had not processed it.
+    They are named by ID, by a filter, or as all that are dead. What was done runs again as a whole; of what was dead, only handlers that had not processed it.
     """
     which = filter_of(state, event_type, collection, source, tenant, since, until)
     so_far = _Progress("replaying")
+    with endings():
+        target, names = target_and_names(target, names or [])
     if bool(names) + all_dead + bool(which.keys() - {"tenant"}) > 1 or not (names or all_dead or which):
         fail("say which deliveries: IDs, or --all-dead, or a filter such as --type; one of the three", USAGE)
 
     def run(*, only_count: bool) -> Replay:
         work = receiver.deliveries.replay(
-            names or (), all_dead=all_dead, why=why, dry_run=only_count, progress=so_far.update, **which
+            names, all_dead=all_dead, why=why, dry_run=only_count, progress=so_far.update, **which
         )
         return asyncio.run(work)
 
@@ -140,26 +157,29 @@ def replay(
                 _confirm(run(only_count=True).found)
             with so_far.shown(unless=as_json):
                 result = run(only_count=False)
-    _report(result, target, dry_run=dry_run, as_json=as_json)
+    _report(result, dry_run=dry_run, as_json=as_json)
+    if result.replayed and not as_json:
+        typer.echo(f"a worker runs them: {_worker(target, app_dir)}", err=True)
     if result.names:
         raise typer.Exit(FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=CHANGE)
 def purge(
-    target: Target,
     older_than: Annotated[
         int,
         typer.Option(
             min=SHORTEST_RETENTION_DAYS, metavar="DAYS", help="Since it was done; at least 16.", show_default=False
         ),
     ],
+    target: Target = None,
     app_dir: AppDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove records of what was done long ago, of every receiver that shares the store.
+    """Remove records of what was done long ago.
 
-    Receivers and workers purge by themselves; this does it now. What is dead stays.
+    They are those of every receiver that shares the store. Receivers and workers purge by themselves; this does it
+    now. What is dead stays.
     """
     so_far = _Progress("purging")
     with endings(so_far.interrupted):
@@ -172,9 +192,9 @@ def purge(
         typer.echo(f"{words.deliveries(number)} purged from {receiver.store!r}")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def stats(target: Target = None, app_dir: AppDir = None, as_json: AsJson = False) -> None:
-    """Count deliveries by event and state, and say how far the workers are behind."""
+    """Count deliveries, and say how far the workers are behind."""
     with endings():
         receiver = receiver_of(target, app_dir)
         counted = asyncio.run(receiver.deliveries.stats())
@@ -230,7 +250,13 @@ def _confirm(number: int) -> None:
         fail("nothing was replayed", FAILED)
 
 
-def _report(result: Replay, target: str | None, *, dry_run: bool, as_json: bool) -> None:
+def _worker(target: str | None, app_dir: Path | None) -> str:
+    """The command that runs what was replayed; what is set need not be written."""
+    folder = [] if app_dir is None else ["--app-dir", str(app_dir)]
+    return shlex.join(["airweave-webhooks", "worker", *([target] if target else []), *folder])
+
+
+def _report(result: Replay, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         plain.write(plain.as_replay(result, dry_run=dry_run))
         return
@@ -243,8 +269,6 @@ def _report(result: Replay, target: str | None, *, dry_run: bool, as_json: bool)
     if not result.names:
         for why, number in result.skipped.items():
             typer.echo(f"not replayed: {words.deliveries(number)}: {_WHY[why]}", err=True)
-    if result.replayed:
-        typer.echo(f"a worker runs them: airweave-webhooks worker {shlex.quote(target or '')}", err=True)
 
 
 def _again(cursor: str) -> str:

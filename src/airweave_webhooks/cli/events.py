@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def events(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]", help="Event type, class, or glob as in 'sync.*'.", show_default=False),
+        typer.Argument(metavar="NAME", help="Event type, class, or glob as in 'sync.*'.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all that is known.")] = False,
 ) -> None:

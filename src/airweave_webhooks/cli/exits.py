@@ -17,6 +17,11 @@ BAD_SIGNATURE: Final = 4
 UNREACHABLE: Final = 5
 INTERRUPTED: Final = 130
 
+CODES: Final = (
+    "Exit codes: 0 done, 1 a delivery or a check failed, 2 written wrongly, 3 set up wrongly, 4 a bad signature,"
+    " 5 not to be reached, 130 interrupted."
+)
+
 
 def code_of(error: WebhookError) -> int:
     """The exit code that an error means."""

@@ -1,6 +1,7 @@
 """Arguments and options that several commands have."""
 
 import functools
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, cast
@@ -11,6 +12,7 @@ from airweave_webhooks.cli.loading import load
 from airweave_webhooks.cli.settings import TABLE, Settings, read_settings, variable
 from airweave_webhooks.cli.words import read_time
 from airweave_webhooks.errors import OperatorError
+from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.selection import Filter
 from airweave_webhooks.stores.base import State
@@ -33,7 +35,7 @@ def moment(text: str) -> int:
 Target: TypeAlias = Annotated[
     str | None,
     typer.Argument(
-        metavar="[MODULE:RECEIVER]", help="Where the Receiver is: app:receiver. Can be set.", show_default=False
+        metavar="MODULE:RECEIVER", help="Where the Receiver is: app:receiver. Can be set.", show_default=False
     ),
 ]
 AppDir: TypeAlias = Annotated[
@@ -105,6 +107,30 @@ def receiver_of(target: str | None, app_dir: Path | None) -> Receiver:
         )
     folder = known.get("app-dir")
     return load(name, app_dir or (None if folder is None else known.project / folder))
+
+
+def target_and_names(target: str | None, names: Sequence[str], *, one: bool = False) -> tuple[str | None, list[str]]:
+    """Tell the receiver from the names of deliveries, where a command takes both and a receiver can be set.
+
+    The first word is the receiver if it looks like `module:receiver`, dotted identifiers around one colon; but not if
+    it begins with an event's name, as a natural key does: `sync.completed:7c1f…`.
+
+    Args:
+        target: the first word.
+        names: the others.
+        one: the command takes exactly one name; so of two words the first can only be the receiver.
+    """
+    first = target or ""
+    name, colon, path = first.partition(":")
+    looks_like_one = (
+        bool(colon)
+        and name not in EVENT_TYPES
+        and all(word.isidentifier() for word in (*name.split("."), *path.split(".")))
+    )
+    is_set = settings().get("receiver") is not None
+    if not first or looks_like_one or (one and len(names) == 1) or not (one or is_set):
+        return target, list(names)
+    return None, [first, *names]
 
 
 def filter_of(

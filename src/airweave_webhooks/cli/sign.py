@@ -34,9 +34,11 @@ def sign(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Sign a body with the secret that is set, or with that of the dev that runs.
+    """Sign a body, as Airweave signs what it sends.
 
-    curl takes what is printed: sign body.json > headers; curl -H @headers --data-binary @body.json URL
+    With the secret that is set, or with that of the dev that runs. curl takes what is printed:
+
+    sign body.json > headers; curl -H @headers --data-binary @body.json URL
     """
     from airweave_webhooks.cli import plain  # noqa: PLC0415 - a command is quick
     from airweave_webhooks.cli.bodies import read_body  # noqa: PLC0415

@@ -21,7 +21,7 @@ UNBOUNDED: Final = 160
 LONGEST_ID: Final = 40
 """Longer ids are broken, never cut."""
 
-_STYLES: Final = {"dead": "red", "pending": "yellow", "leased": "cyan", "queued": "cyan", "done": "green"}
+STYLES: Final = {"dead": "red", "pending": "yellow", "leased": "cyan", "queued": "cyan", "done": "green"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -51,7 +51,7 @@ def found(records: Sequence[Record], width: int) -> Table:
     if wide:
         table.add_column("ERROR", ratio=1)
     for record in records:
-        state = Text(record.state, style=_STYLES[record.state])
+        state = Text(record.state, style=STYLES[record.state])
         name = Text(one_line(record.message_id))
         event = _cut(record.facts.event_type)
         where = _cut(_place(record), "" if wide else "dim")
@@ -132,14 +132,14 @@ def _body(body: bytes | None) -> Text:
 def counted(receiver: str, stats: Stats, store: object) -> Group:
     """Show how many deliveries there are, and how far the workers are behind."""
     backlog = stats.backlog
-    states = [state for state in _STYLES if any(tally.state == state for tally in stats.tallies)]
+    states = [state for state in STYLES if any(tally.state == state for tally in stats.tallies)]
     numbers = Counter[tuple[str, str]]()
     for tally in stats.tallies:
         numbers[tally.event_type, tally.state] += tally.deliveries
     table = columns(expand=False, gap=3)
     table.add_column("EVENT")
     for state in states:
-        table.add_column(state.upper(), justify="right", header_style=_STYLES[state])
+        table.add_column(state.upper(), justify="right", header_style=STYLES[state])
     types = sorted({tally.event_type for tally in stats.tallies})
     for name in types:
         table.add_row(_cut(name), *(f"{numbers[name, state]:,}" for state in states))

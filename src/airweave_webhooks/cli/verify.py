@@ -20,6 +20,16 @@ RETIRED_VARIABLE: Final = "AIRWEAVE_WEBHOOK_RETIRED_SECRET"
 HEADERS: Final = "Its headers, one of two ways"
 
 
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not number >= 0:
+        raise typer.BadParameter(f"{text!r} is no number of seconds")
+    return number
+
+
 def verify(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The body to the byte; - is stdin.", show_default=False)],
     headers: Annotated[
@@ -34,10 +44,10 @@ def verify(
     ] = None,
     signature: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The header svix-signature: v1,…; no secret.", rich_help_panel=HEADERS),
+        typer.Option(metavar="TEXT", help="The header svix-signature; it is no secret.", rich_help_panel=HEADERS),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How far its time may be from now.")
+        float, typer.Option(parser=_seconds, metavar="SECONDS", help="How far its time may be from now.")
     ] = 300.0,
     at: Annotated[
         int | None,

@@ -1,0 +1,128 @@
+"""`airweave-webhooks config`: what is set, and where."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from airweave_webhooks.cli.exits import CONFIGURATION, endings, fail
+from airweave_webhooks.cli.local import LocalServer, local_servers
+from airweave_webhooks.cli.masks import fingerprint, masked
+from airweave_webhooks.cli.options import settings
+from airweave_webhooks.cli.settings import NAMES, PREFIX, Settings, variable
+from airweave_webhooks.cli.words import redacted
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.keyring import SECRET_VARIABLE
+from airweave_webhooks.signing import parse_key
+
+EXPLANATION: Final = (
+    "In brackets: the first 8 digits of the secret's SHA-256. Two that are the same are the same secret; nobody can"
+    " make the secret of it."
+)
+
+
+def config(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what is set, where, and what runs on this machine.
+
+    Secrets are shown as fingerprints.
+    """
+    from airweave_webhooks.cli import plain  # noqa: PLC0415 - a command is quick
+
+    with endings():
+        known = settings()
+    problems = [*_problems_of_the_secret(known), *_unknown_variables()]
+    try:
+        servers = local_servers()
+    except ConfigurationError as error:
+        servers = []
+        problems.append(str(error))
+    if as_json:
+        plain.write(_as_json(known, servers, problems))
+    else:
+        _show(known, servers)
+    if problems:
+        fail("\n".join(problems), CONFIGURATION)
+
+
+def _problems_of_the_secret(known: Settings) -> list[str]:
+    problems: list[str] = []
+    for text in _secrets(known):
+        try:
+            parse_key(text)
+        except ConfigurationError as error:
+            problems.append(f"{SECRET_VARIABLE} {masked(text)}: {error}")
+    return problems
+
+
+def _unknown_variables() -> list[str]:
+    """What somebody set who misspelt it."""
+    known = [*map(variable, NAMES), SECRET_VARIABLE]
+    names = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
+    return [
+        f"the variable {name} means nothing; did you mean {difflib.get_close_matches(name, known, 1, 0.0)[0]}?"
+        for name in sorted(names)
+    ]
+
+
+def _secrets(known: Settings) -> list[str]:
+    return [] if known.secret is None else known.secret.value.replace(",", " ").split()
+
+
+def _show(known: Settings, servers: list[LocalServer]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - a command is quick
+
+    from airweave_webhooks.cli import tables  # noqa: PLC0415
+    from airweave_webhooks.cli.words import one_line  # noqa: PLC0415
+
+    project = known.project
+    console = tables.console()
+    console.print(tables.grid([("project", str(project)), ("files", _files(project)), ("", "")]))
+    table = tables.columns(expand=False, gap=2)
+    for name in ("SETTING", "VALUE", "FROM"):
+        table.add_column(name, overflow="fold")
+    for name in NAMES:
+        found = known.values.get(name)
+        value, source = ("not set", variable(name)) if found is None else found
+        style = "dim" if found is None else ""
+        table.add_row(name, Text(one_line(value), style=style), Text(_short(source, project), style="dim"))
+    shown = ", ".join(map(masked, _secrets(known)))
+    source = SECRET_VARIABLE if known.secret is None else known.secret.source
+    table.add_row(
+        "secret", Text(shown or "not set", style="" if shown else "dim"), Text(_short(source, project), "dim")
+    )
+    console.print(table)
+    console.print(tables.title("Running on this machine"))
+    if servers:
+        console.print(tables.grid([(str(one.pid), f"{one.url}  {masked(one.secret)}") for one in servers]))
+    else:
+        console.print("nothing")
+    if shown or servers:
+        console.print(Text(f"\n{EXPLANATION}", style="dim"))
+
+
+def _files(project: Path) -> str:
+    found = [name for name in ("pyproject.toml", ".env") if (project / name).is_file()]
+    return " and ".join(found) or "neither pyproject.toml nor .env"
+
+
+def _short(source: str, project: Path) -> str:
+    return source.removeprefix(f"{project}{os.sep}")
+
+
+def _as_json(known: Settings, servers: list[LocalServer], problems: list[str]) -> dict[str, Any]:
+    values = {
+        name: {"value": redacted(found.value), "source": found.source} if (found := known.values.get(name)) else None
+        for name in NAMES
+    }
+    secret = known.secret and {"fingerprints": [*map(fingerprint, _secrets(known))], "source": known.secret.source}
+    return {
+        "project": str(known.project),
+        "settings": values,
+        "secret": secret,
+        "servers": [{"pid": one.pid, "url": one.url, "fingerprint": fingerprint(one.secret)} for one in servers],
+        "problems": [*map(redacted, problems)],
+    }

@@ -47,6 +47,8 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.running = folder / "running"  # where commands say that they run: not where those of the user do
+        self.running.mkdir(mode=0o700)
         self.store = SQLiteStore(folder / "shop.db")
         self.write("shop.py", APP)
 
@@ -61,20 +63,21 @@ class Shop:
 
         asyncio.run(run())
 
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [str(COMMAND), *arguments],
             cwd=self.folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(self.running), **environment},
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
+    def run(self, *arguments: str, text: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, with `text` as its stdin."""
+        process = self.start(*arguments, stdin=subprocess.PIPE if text else subprocess.DEVNULL, **environment)
+        out, err = process.communicate(text or None, timeout=60)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def deliveries(self, verb: str, *arguments: str, code: int = 0, **environment: str) -> str:
@@ -108,7 +111,7 @@ def on_a_terminal(shop: Shop, answer: str, *arguments: str) -> tuple[int, str]:
     process = subprocess.Popen(
         [str(COMMAND), *arguments],
         cwd=shop.folder,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        env={**os.environ, "XDG_RUNTIME_DIR": str(shop.running), "TERM": "xterm", "COLUMNS": "80"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -26,7 +26,10 @@ def test_version(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "worker", "deliveries", *(f"deliveries {verb}" for verb in ["list", "show", "replay", "purge", "stats"])],
+    [
+        *("", "config", "events", "health", "sign", "verify", "worker", "deliveries"),
+        *(f"deliveries {verb}" for verb in ["list", "show", "tail", "replay", "purge", "stats"]),
+    ],
 )
 def test_help(shop: Shop, command: str) -> None:
     """It fits the terminal, and says something about each option."""
@@ -63,6 +66,18 @@ def test_without_the_extra() -> None:
         ("deliveries list shop:receiver --limit 0", 2, "--limit"),
         ("deliveries list shop:receiver --cursor nonsense", 2, "not one that a search gave"),
         ("deliveries list shop:receiver --app-dir nowhere", 2, "nowhere"),
+        ("deliveries show msg_1", 2, "which receiver?"),
+        ("deliveries show shop:receiver", 2, "which delivery? Write one ID"),
+        ("deliveries show shop msg_1", 2, "'shop': write module:receiver"),
+        ("deliveries replay msg_1 --yes", 2, "'msg_1': write module:receiver"),
+        ("deliveries tail shop:receiver --every 0", 2, "no number of seconds"),
+        ("deliveries tail shop:receiver --every x", 2, "no number of seconds"),
+        ("deliveries tail shop:receiver --type sync.competed", 2, "did you mean 'sync.completed'?"),
+        ("deliveries tail plain:receiver", 3, "sqlite:///path and postgresql://host/database"),
+        ("deliveries tail far:receiver", 5, "far"),
+        ("health far:receiver", 5, "far"),
+        ("health away:receiver", 3, "away"),
+        ("deliveries purge --older-than 16", 2, "which receiver?"),
         ("deliveries purge shop:receiver --older-than 15", 2, "16"),
         ("deliveries purge shop:receiver", 2, "--older-than"),
         ("deliveries replay shop:receiver", 2, "say which deliveries"),

@@ -65,6 +65,7 @@ def read_headers(path: str) -> list[tuple[bytes, bytes]]:
         (name.lower().encode("latin-1", "replace"), str(each).strip().encode("latin-1", "replace"))
         for name, value in pairs
         for each in (value if isinstance(value, list) else [value])
+        if each is not None
     ]
 
 

@@ -132,7 +132,8 @@ def replay(
 ) -> None:
     """Let a worker do deliveries again that are done or dead.
 
-    They are named by ID, by a filter, or as all that are dead. What was done runs again as a whole; of what was dead, only handlers that had not processed it.
+    They are named by ID, by a filter, or as all that are dead. What was done runs again as a whole; of what was dead,
+    only handlers that had not processed it.
     """
     which = filter_of(state, event_type, collection, source, tenant, since, until)
     so_far = _Progress("replaying")

@@ -148,15 +148,16 @@ def line(record: Record, width: int, now: float, *, clock: bool) -> Text:
     settled = record.settled_at if record.state in {"done", "dead"} else None
     when = settled or (record.received_at if is_new else now)
     said = time.strftime("%H:%M:%S", time.localtime(when)) if clock else iso(when)
-    text = Text(f"{said} ", style="dim", no_wrap=True, overflow="ellipsis", end="\n")
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{said} ", style="dim")
     text.append(f"{record.state:<7} ", style=tables.STYLES[record.state])
-    text.append(f"{one_line(record.message_id):<31} ", style="default")
-    text.append(_fitting(record.facts.event_type, 30 if width >= tables.WIDE else None), style="default")
+    text.append(f"{one_line(record.message_id):<31} ")
+    text.append(_fitting(record.facts.event_type, 30 if width >= tables.WIDE else None))
     if width >= tables.WIDE:
-        text.append(f" {_fitting(record.facts.collection or '', 20)}", style="default")
-    what = record.reason if record.state in {"done", "dead"} else None
+        text.append(f" {_fitting(record.facts.collection or '', 16)}")
     attempts = f"try {record.attempts}" if record.attempts > 1 else None
-    for part, style in ((what, "default"), (attempts, "default"), (record.error, "red")):
+    error = None if record.reason == "replayed" else record.error  # that was before
+    for part, style in ((record.reason, ""), (attempts, ""), (error, "red")):
         if part:
             text.append(f" {one_line(part)}", style=style)
     if clock:

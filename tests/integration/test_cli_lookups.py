@@ -353,6 +353,17 @@ def test_a_receiver_that_is_set(shop: Shop) -> None:
     assert done.stderr.endswith("a worker runs them: airweave-webhooks worker shop:receiver --app-dir .\n")
 
 
+def test_the_commands_on_the_page(shop: Shop, folder: Path) -> None:
+    """Each command that docs/command-line.md shows of these ends well; or, of one that is to fail, as it should."""
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+    commands = re.findall(r"^\$ airweave-webhooks ((?:events|sign|verify|config|health) ?.*)$", page, re.MULTILINE)
+    assert len(commands) == 9
+    shop.write("app.py", (folder / "shop.py").read_text())
+    (folder / "headers").write_text(json.dumps(sign(BODY)))
+    for command in commands:
+        assert ended(shop, command.partition(" > ")[0]).stdout
+
+
 def test_on_a_terminal(shop: Shop) -> None:
     """There are colours."""
     code, shown = on_a_terminal(shop, "", "events", "sync.failed")

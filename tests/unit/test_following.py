@@ -120,7 +120,7 @@ async def test_only_what_the_search_finds(shop: Shop) -> None:
 
 async def test_memory_is_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than can be shown the latest are, and it says so."""
-    for name, number in {"PAGE": 10, "MOST_NEW": 20, "MOST_WATCHED": 5, "MOST_REMEMBERED": 40, "MOST_READ": 3}.items():
+    for name, number in {"PAGE": 10, "MOST_NEW": 20, "MOST_WATCHED": 5, "MOST_REMEMBERED": 30, "MOST_READ": 3}.items():
         monkeypatch.setattr(following, name, number)
     await shop.follower.start(0)
     await shop.fill.many(30)
@@ -132,7 +132,7 @@ async def test_memory_is_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
         await shop.fill.pending(f"msg_new{number}")
         assert await shop.look() == [f"msg_new{number} pending"]
     assert [shop.follower.left_out] == [False]
-    assert len(shop.follower._seen) <= 40
+    assert len(shop.follower._seen) <= 30
     for _ in range(12):
         await shop.fill.done("msg_another")
     shop.now += 60

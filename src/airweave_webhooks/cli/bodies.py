@@ -3,8 +3,9 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from airweave_webhooks.errors import OperatorError
 
@@ -53,20 +54,22 @@ def read_headers(path: str) -> list[tuple[bytes, bytes]]:
     """
     text = _read(path).decode("utf-8-sig", "replace")
     try:
-        content: Any = json.loads(text)
+        pairs = list(_of_json(json.loads(text)))
     except (ValueError, RecursionError):
-        content = None
-    if isinstance(content, dict):
-        pairs = [(str(name), value) for name, value in content.items()]
-    else:
         lines = map(_LINE.match, text.splitlines())
         pairs = [(line[1], _unquoted(line[2])) for line in lines if line]
     return [
-        (name.lower().encode("latin-1", "replace"), str(each).strip().encode("latin-1", "replace"))
-        for name, value in pairs
-        for each in (value if isinstance(value, list) else [value])
-        if each is not None
+        (name.lower().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")) for name, value in pairs
     ]
+
+
+def _of_json(content: object) -> Iterator[tuple[str, str]]:
+    """The pairs of an object; of a header that is repeated, a list."""
+    if isinstance(content, dict):
+        for name, value in cast("dict[str, object]", content).items():
+            for each in cast("list[object]", value) if isinstance(value, list) else [value]:
+                if each is not None:
+                    yield name, str(each)
 
 
 def _unquoted(text: str) -> str:

@@ -103,8 +103,8 @@ def recorded(content: object, where: object) -> Message | None:
         OperatorError: its time is none.
     """
     match content:
-        case {"id": str(id_), "payload": dict(payload), "sent_at": str(sent_at)}:
-            return Message(id_, compact(cast("dict[str, Any]", payload)), _time(where, sent_at))
+        case {"id": str(id_), "payload": dict(), "sent_at": str(sent_at)}:
+            return Message(id_, compact(cast("dict[str, Any]", content)["payload"]), _time(where, sent_at))
         case {"id": str(id_), "body": str(text), "sent_at": str(sent_at)}:
             return Message(id_, text.encode("utf-8", "surrogatepass"), _time(where, sent_at))
         case _:
@@ -114,12 +114,15 @@ def recorded(content: object, where: object) -> Message | None:
 def _read(file: Path) -> Message:
     raw = file.read_bytes()
     try:
-        content: Any = json.loads(raw)
+        content: object = json.loads(raw)
         if (message := recorded(content, file)) is not None:
             return message
-        if isinstance(content, dict) and isinstance(content.get("event_type"), str):
-            digest = hashlib.sha256(raw).hexdigest()
-            return Message(f"msg_{digest[:27]}", compact(cast("dict[str, Any]", content)), file.stat().st_mtime)
+        match content:
+            case {"event_type": str()}:
+                digest = hashlib.sha256(raw).hexdigest()
+                return Message(f"msg_{digest[:27]}", compact(cast("dict[str, Any]", content)), file.stat().st_mtime)
+            case _:
+                pass
     except (ValueError, RecursionError) as error:
         raise OperatorError(f"{file}: not JSON: {error}") from None
     raise OperatorError(f"{file}: holds no delivery: neither id, sent_at and payload (or body), nor an event's payload")

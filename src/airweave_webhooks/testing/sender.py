@@ -81,7 +81,7 @@ class Sender:
         if not 1 <= len(self._signers) <= MOST_SECRETS:
             raise SecretError(f"a sender signs with 1 to {MOST_SECRETS} secrets, not {len(self._signers)}")
         self._wire = Wire(url, timeout=timeout, client=client)
-        self._family = family
+        self._family: Literal["svix", "webhook"] = family
         self._schedule = tuple(schedule)
         self._time_scale = time_scale
         self._clock = clock

@@ -50,7 +50,7 @@ class Follower:
         self._search = search._replace(states=())
         self._latest: float | None = None
         self._seen: OrderedDict[Key, _Seen] = OrderedDict()
-        self.left_out = False
+        self.left_out: bool = False
         """Whether the last look found more than it can show."""
 
     async def start(self, last: int) -> list[Record]:

@@ -40,8 +40,9 @@ def events(
         return
     console.print(_listed(found))
     typer.echo(
-        "\nDOCS: whether Airweave's documentation knows the event; all are sent. What is none of them comes as an"
-        " UnknownEvent.\nMore about one: airweave-webhooks events NAME",
+        "\nDOCS: whether Airweave's documentation knows the event; all of them are sent."
+        "\nWhat is none of them comes as an UnknownEvent."
+        "\nMore about one: airweave-webhooks events NAME",
         err=True,
     )
 

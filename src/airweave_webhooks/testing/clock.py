@@ -1,0 +1,36 @@
+"""The time that a test says it is."""
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """Stands still until it is told to go on. Calling it gives seconds since the epoch.
+
+    Args:
+        start: the first time; now by default.
+    """
+
+    def __init__(self, start: float | None = None) -> None:
+        self._time = time.time() if start is None else start
+
+    def __call__(self) -> float:
+        """Return seconds since the epoch."""
+        return self._time
+
+    def __repr__(self) -> str:
+        return f"<Clock {self.now().isoformat()}>"
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return datetime.fromtimestamp(self._time, UTC)
+
+    def advance(self, seconds: float) -> None:
+        """Go on.
+
+        Raises:
+            ValueError: `seconds` is negative.
+        """
+        if seconds < 0:
+            raise ValueError(f"time goes on, not back: advance({seconds!r})")
+        self._time += seconds

@@ -55,14 +55,15 @@ def airweave_receiver(
 
     target = pytestconfig.getini(OPTION)
     if not target:
-        raise pytest.UsageError(
+        pytest.fail(
             f'which receiver is tested? Set {OPTION} = "app:receiver" in [tool.pytest.ini_options] of pyproject.toml'
-            f" (in pytest.ini: {OPTION} = app:receiver), or override the fixture airweave_receiver in conftest.py"
+            f" (in pytest.ini: {OPTION} = app:receiver), or override the fixture airweave_receiver in conftest.py",
+            pytrace=False,
         )
     try:
         receiver = load(target, pytestconfig.rootpath)
     except WebhookError as error:
-        raise pytest.UsageError(f"{OPTION} = {target}: {error}") from None
+        pytest.fail(f"{OPTION} = {target}: {error}", pytrace=False)
     with on_the_bench(receiver, airweave_store, airweave_clock):
         yield receiver
 

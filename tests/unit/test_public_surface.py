@@ -178,7 +178,7 @@ def test_types_are_shipped() -> None:
     assert importlib.resources.files(PACKAGE).joinpath("py.typed").is_file()
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["packages"] == [f"src/{PACKAGE}"]
+    assert wheel["only-include"] == [f"src/{PACKAGE}", "src/pytest_airweave_webhooks.py"]
     assert wheel.keys() <= {"packages", "force-include", "artifacts"}
 
 

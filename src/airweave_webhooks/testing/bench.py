@@ -29,6 +29,9 @@ from airweave_webhooks.testing.sender import Sender, message_id
 # Where message ids come from; not from the generator that a test may have seeded.
 _ids: Final = random.SystemRandom()
 
+# Where tenants are told apart, if the application is not the user's.
+TENANTS: Final = "/{tenant}"
+
 # What a refusal is answered with; a 409 is none.
 REFUSED: Final = frozenset({400, 401, 408, 413})
 
@@ -136,7 +139,10 @@ class Bench:
             self._crash = None
 
     def assert_handled_once(self, *sent: Sent | Iterable[Sent]) -> None:
-        """Check that each handler that ran for what was sent succeeded exactly once, counting all together."""
+        """Check that each delivery was handled, and that each handler that ran for it succeeded exactly once.
+
+        What has the same key is one delivery, also under several message ids (`Receiver(key=natural_key)`).
+        """
         check_handled_once(_flat(sent), self._journal.runs, self.store.records)
 
     def assert_rejected(self, *sent: Sent | Iterable[Sent]) -> None:
@@ -169,7 +175,7 @@ class Bench:
             case Message():
                 found = what
             case _:
-                return Message(id or message_id(_ids), _body_of(what), self.clock())
+                return Message(id or message_id(_ids), body_of(what), self.clock())
         return found if id is None else replace(found, id=id)
 
     async def _play(self, scenario: Scenario, tenant: str | None) -> list[Sent]:
@@ -199,7 +205,8 @@ class Bench:
     async def _send(self, request: Request, tenant: str | None) -> Sent:
         began, refused = len(self._journal.runs), len(self._journal.refusals)
         transport = httpx.ASGITransport(self._app_for(tenant))
-        url = "http://testserver" + self._path.format(tenant=tenant)
+        path = TENANTS if tenant is not None and self._app is None else self._path
+        url = "http://testserver" + path.format(tenant=tenant)
         async with (
             httpx.AsyncClient(transport=transport) as client,
             Sender(url, secrets=request.secrets, client=client, clock=self.clock) as sender,
@@ -232,7 +239,7 @@ class Bench:
             return self._app
         if tenant is None:
             return self.receiver
-        return Starlette(routes=[self.receiver.route(self._path)])
+        return Starlette(routes=[self.receiver.route(TENANTS)])
 
     async def _drain(self) -> list[Run]:
         began = len(self._journal.runs)
@@ -269,7 +276,8 @@ class Bench:
             raise_failures(unseen)
 
 
-def _body_of(what: Event | Mapping[str, Any] | bytes) -> bytes:
+def body_of(what: Event | Mapping[str, Any] | bytes) -> bytes:
+    """Write an event, or a payload, as Airweave does."""
     match what:
         case bytes():
             return what

@@ -56,7 +56,7 @@ def reorder(messages: Iterable[Message]) -> Scenario:
 
 def tampered(message: Message) -> Scenario:
     """Changed after it was signed."""
-    return Scenario([Request(message, body=message.body + b" ")])
+    return Scenario([Request(message, body=message.body + b"tampered")])
 
 
 def stale(message: Message) -> Scenario:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from standardwebhooks import Webhook
 
+from airweave_webhooks.testing.clock import Clock
 from airweave_webhooks.testing.model import QUICK, THOROUGH
 from airweave_webhooks.testing.payloads import payload
 
@@ -58,23 +59,10 @@ def no_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRWEAVE_WEBHOOK_SECRET", raising=False)
 
 
-class Clock:
-    """Seconds since the epoch, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def clock() -> Clock:
     """A clock that stands still until it is advanced."""
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from airweave_webhooks.errors import Refused, Unauthorized
 from airweave_webhooks.telemetry import LogBudget, Observer, Observers, tell
-from conftest import Clock
+from airweave_webhooks.testing import Clock
 
 
 def test_so_many_lines_a_minute(clock: Clock) -> None:

@@ -4,6 +4,9 @@ The pool's connections forget everything after every statement (`DISCARD ALL`), 
 behind a proxy that gives every transaction to another session.
 """
 
+import asyncio
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -17,12 +20,35 @@ from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContra
 from airweave_webhooks.testing.model import prove
 
 
+@pytest.fixture(scope="session")
+def used_schema(postgres_url: str) -> Iterator[tuple[str, "psycopg.Connection[Any]"]]:
+    """A schema with tables, for one test after the other, and a connection to clean up with."""
+    name = f"contract {os.urandom(6).hex()}"
+    asyncio.run(PostgresStore(postgres_url, schema=name).migrate())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        yield name, connection
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(name)))
+
+
+@pytest.fixture
+def empty_schema(used_schema: tuple[str, "psycopg.Connection[Any]"]) -> Iterator[str]:
+    """The same schema without a row: to make the tables takes longer than most tests do."""
+    name, connection = used_schema
+    yield name
+    tables = [Identifier(name, table) for table in ("deliveries", "workers")]
+    with connection.transaction():
+        # Waits for what a test has left under way.
+        connection.execute(SQL("LOCK TABLE {}, {}").format(*tables))
+        for table in tables:
+            connection.execute(SQL("DELETE FROM {}").format(table))
+
+
 class TestPostgresStore(InboxContract, SharedStoreContract):
     """`postgresql://…`."""
 
     @pytest.fixture(autouse=True)
-    def place(self, postgres_url: str, schema: str) -> None:
-        self.url, self.schema = postgres_url, schema
+    def place(self, postgres_url: str, empty_schema: str) -> None:
+        self.url, self.schema = postgres_url, empty_schema
 
     def make_store(self) -> PostgresStore:
         return PostgresStore(self.url, schema=self.schema)

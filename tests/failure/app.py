@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-import psycopg
 import uvicorn
 
 from airweave_webhooks import Delivery, Inline, Receiver
-from airweave_webhooks.integrations.psycopg import once
 from failure.backends import make_store
 from failure.ledger import Ledger
 
@@ -62,6 +60,10 @@ async def blocking(delivery: Delivery) -> None:
 @receiver.on("sync.completed", source_type="counted")
 async def counted(delivery: Delivery) -> None:
     """Count itself in a database, exactly once."""
+    import psycopg  # takes as long as half of the rest, and most of these processes have no use for it
+
+    from airweave_webhooks.integrations.psycopg import once
+
     table = os.environ["EFFECTS_TABLE"]
     _ledger.write("start", delivery.id)
     async with await psycopg.AsyncConnection.connect(os.environ["EFFECTS"]) as connection:

@@ -16,11 +16,8 @@ import time
 from pathlib import Path
 
 import uvicorn
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from airweave_webhooks import Delivery, Inbox, Receiver, SQLiteStore
-from airweave_webhooks.integrations.sqlalchemy import once
 from failure.backends import make_store
 from failure.crashes import deadly_app, die_at, prepare
 from failure.ledger import Ledger
@@ -92,6 +89,12 @@ async def quick(delivery: Delivery) -> None:
 @receiver.on("sync.completed", source_type="counted")
 async def counted(delivery: Delivery) -> None:
     """Count itself in a database, exactly once."""
+    # Takes as long as the rest, and most of these processes have no use for it.
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    from airweave_webhooks.integrations.sqlalchemy import once
+
     _ledger.write("start", delivery.id)
     engine = create_async_engine(os.environ["EFFECTS"])
     async with AsyncSession(engine) as session, session.begin():

@@ -7,7 +7,7 @@ behind a proxy that gives every transaction to another session.
 import asyncio
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -18,6 +18,9 @@ from psycopg_pool import AsyncConnectionPool
 from airweave_webhooks import PostgresStore
 from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContract
 from airweave_webhooks.testing.model import prove
+
+PATIENCE: Final = 30.0
+"""Seconds. A storm's last answer is as old as the storm, on a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +54,7 @@ class TestPostgresStore(InboxContract, SharedStoreContract):
         self.url, self.schema = postgres_url, empty_schema
 
     def make_store(self) -> PostgresStore:
-        return PostgresStore(self.url, schema=self.schema)
+        return PostgresStore(self.url, schema=self.schema, patience=PATIENCE)
 
 
 async def forget_everything(connection: "psycopg.AsyncConnection[Any]") -> None:
@@ -68,7 +71,7 @@ class StoreWithPool(PostgresStore):
         self.pool = AsyncConnectionPool[Any](url, min_size=3, open=False, reset=forget_everything, kwargs=never_prepare)
         self.url = url
         self.used = False
-        super().__init__(self.pool, schema=schema)
+        super().__init__(self.pool, schema=schema, patience=PATIENCE)
 
     async def open(self) -> None:
         if self.pool.closed:

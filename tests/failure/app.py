@@ -16,6 +16,11 @@ from airweave_webhooks import Delivery, Inline, Receiver
 from failure.backends import make_store
 from failure.ledger import Ledger
 
+if "EFFECTS" in os.environ:  # takes half as long as the rest, and the other processes have no use for it
+    import psycopg
+
+    from airweave_webhooks.integrations.psycopg import once
+
 SETTINGS = {"ANSWER_WITHIN": 12.0, "LEASE": 1.0, "SHUTDOWN_GRACE": 10.0, "WORK": 0.01}
 """What the environment can set, in seconds. `WORK` is what a handler takes on each side of its effect."""
 
@@ -60,10 +65,6 @@ async def blocking(delivery: Delivery) -> None:
 @receiver.on("sync.completed", source_type="counted")
 async def counted(delivery: Delivery) -> None:
     """Count itself in a database, exactly once."""
-    import psycopg  # takes as long as half of the rest, and most of these processes have no use for it
-
-    from airweave_webhooks.integrations.psycopg import once
-
     table = os.environ["EFFECTS_TABLE"]
     _ledger.write("start", delivery.id)
     async with await psycopg.AsyncConnection.connect(os.environ["EFFECTS"]) as connection:

@@ -22,6 +22,12 @@ from failure.backends import make_store
 from failure.crashes import deadly_app, die_at, prepare
 from failure.ledger import Ledger
 
+if "EFFECTS" in os.environ:  # takes as long as the rest, and the other processes have no use for it
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    from airweave_webhooks.integrations.sqlalchemy import once
+
 SETTINGS = {
     "LEASE": 0.5,
     "SHUTDOWN_GRACE": 10.0,
@@ -89,12 +95,6 @@ async def quick(delivery: Delivery) -> None:
 @receiver.on("sync.completed", source_type="counted")
 async def counted(delivery: Delivery) -> None:
     """Count itself in a database, exactly once."""
-    # Takes as long as the rest, and most of these processes have no use for it.
-    from sqlalchemy import text
-    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-
-    from airweave_webhooks.integrations.sqlalchemy import once
-
     _ledger.write("start", delivery.id)
     engine = create_async_engine(os.environ["EFFECTS"])
     async with AsyncSession(engine) as session, session.begin():

@@ -1,9 +1,7 @@
-"""The command `airweave-webhooks`: in this process where that shows the same, and else as a process of its own."""
+"""The command `airweave-webhooks`, as a process of its own."""
 
 import asyncio
 import contextlib
-import importlib
-import io
 import json
 import os
 import pty
@@ -20,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from airweave_webhooks import SQLiteStore, cli
+from airweave_webhooks import SQLiteStore
 from airweave_webhooks.testing.payloads import payload
 from conftest import SECRET
 from inbox_records import Filler
@@ -80,46 +78,13 @@ class Shop:
         )
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """A process of its own, until it ends."""
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def call(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """The same in this process, which has all imported that takes a process long."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nothing:
-            patch.chdir(self.folder)
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", [str(COMMAND), *arguments])
-            patch.setattr(sys, "path", [*sys.path])
-            patch.setattr(sys, "stdin", nothing)
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            importlib.invalidate_caches()
-            known = set(sys.modules)
-            try:
-                with pytest.raises(SystemExit) as ended:
-                    cli.main()
-            finally:
-                self._forget(sys.modules.keys() - known)
-        code = ended.value.code or 0
-        assert isinstance(code, int)
-        for stream in (out, err):
-            stream.seek(0)
-        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
-
-    def _forget(self, modules: set[str]) -> None:
-        """The next command imports the application itself."""
-        for name in modules:
-            module = sys.modules[name]
-            if str(self.folder) in str(getattr(module, "__file__", None) or getattr(module, "__path__", None)):
-                del sys.modules[name]
-
     def deliveries(self, verb: str, *arguments: str, code: int = 0, **environment: str) -> str:
         """What a verb prints, when it ends as it should."""
-        done = self.call("deliveries", verb, "shop:receiver", *arguments, **environment)
+        done = self.run("deliveries", verb, "shop:receiver", *arguments, **environment)
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 
@@ -150,7 +115,7 @@ def test_version(shop: Shop) -> None:
 )
 def test_help(shop: Shop, command: str) -> None:
     """It fits the terminal, and says something about each option."""
-    done = shop.call(*command.split(), "--help", COLUMNS="80", TERM="dumb")
+    done = shop.run(*command.split(), "--help", COLUMNS="80", TERM="dumb")
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "…" not in done.stdout
@@ -165,17 +130,6 @@ def test_without_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3
     assert done.stderr == "The command needs the extra 'cli': pip install 'airweave-webhooks[cli]'\n"
-
-
-AS_A_PROCESS = {
-    "deliveries list",
-    "deliveries list leaving:receiver",
-    "deliveries show shop:receiver msg_nope",
-    "deliveries stats far:receiver",
-    "worker plain:receiver",
-    "worker shop:receiver --concurrency 0",
-}
-"""One of each way to end, and what sets up signals and the log."""
 
 
 @pytest.mark.parametrize(
@@ -242,8 +196,7 @@ def test_what_goes_wrong(shop: Shop, arguments: str, code: int, message: str) ->
         "        raise StoreUnavailable('far away: postgresql://me:hunter2@host/db password=hunter2')\n"
         "receiver.store = Far('far.db')\n",
     )
-    run = shop.run if arguments in AS_A_PROCESS else shop.call
-    done = run(*arguments.split(), COLUMNS="200", TERM="dumb")
+    done = shop.run(*arguments.split(), COLUMNS="200", TERM="dumb")
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "hunter2" not in done.stderr
@@ -254,7 +207,7 @@ def test_what_goes_wrong(shop: Shop, arguments: str, code: int, message: str) ->
 
 def test_the_traceback_of_an_import_leads_into_the_users_program(shop: Shop) -> None:
     shop.write("broken.py", "def f():\n    return 1 / 0\n\nf()\n")
-    lines = shop.call("deliveries", "list", "broken:receiver").stderr.splitlines()
+    lines = shop.run("deliveries", "list", "broken:receiver").stderr.splitlines()
     assert lines[0] == "airweave-webhooks: importing broken failed:"
     assert [line.strip() for line in lines if not line.strip().startswith("File")] == [
         lines[0],
@@ -267,10 +220,10 @@ def test_the_traceback_of_an_import_leads_into_the_users_program(shop: Shop) -> 
 def test_where_the_receiver_can_be(shop: Shop, tmp_path: Path) -> None:
     """Deep in an object, in a package, in another folder."""
     shop.fill("pending", "msg_1")
-    assert "msg_1" in shop.call("deliveries", "list", "shop:app.receiver").stdout
+    assert "msg_1" in shop.run("deliveries", "list", "shop:app.receiver").stdout
     (tmp_path / "src" / "pack").mkdir(parents=True)
     (tmp_path / "src" / "pack" / "web.py").write_text(APP)
-    done = shop.call("deliveries", "list", "pack.web:receiver", "--app-dir", "src")
+    done = shop.run("deliveries", "list", "pack.web:receiver", "--app-dir", "src")
     assert "msg_1" in done.stdout
     assert "imported" not in done.stdout  # what a module prints goes to stderr
 
@@ -313,11 +266,11 @@ def test_list_filters(filled: Shop, options: str, found: str) -> None:
 def test_pages(filled: Shop) -> None:
     """The command for the next page is printed, until there is none."""
     pages = []
-    done = filled.call("deliveries", "list", "shop:receiver", "--limit", "2", "--json", "--cursor=")
+    done = filled.run("deliveries", "list", "shop:receiver", "--limit", "2", "--json", "--cursor=")
     assert done.returncode == 2
     arguments = ["deliveries", "list", "shop:receiver", "--limit", "2", "--json"]
     while True:
-        done = filled.call(*arguments)
+        done = filled.run(*arguments)
         assert done.returncode == 0
         pages.append([json.loads(line)["message_id"] for line in done.stdout.splitlines()])
         match = re.search(r"next page: airweave-webhooks (.*)\n", done.stderr)
@@ -328,7 +281,7 @@ def test_pages(filled: Shop) -> None:
 
 
 def test_an_empty_list(shop: Shop) -> None:
-    done = shop.call("deliveries", "list", "shop:receiver")
+    done = shop.run("deliveries", "list", "shop:receiver")
     assert (done.returncode, done.stdout) == (0, "")
     assert "no such delivery of receiver 'shop' in SQLiteStore('shop.db')" in done.stderr
 
@@ -410,7 +363,7 @@ def test_replay(filled: Shop) -> None:
     assert filled.deliveries("replay", "--state", "dead", "--state", "done", "--dry-run") == (
         "2 deliveries would be replayed\n"
     )
-    done = filled.call("deliveries", "replay", "shop:receiver", "msg_dead", "msg_done", "--yes", "--why", "new index")
+    done = filled.run("deliveries", "replay", "shop:receiver", "msg_dead", "msg_done", "--yes", "--why", "new index")
     assert (done.returncode, done.stdout) == (0, "2 deliveries replayed\n")
     assert "a worker runs them: airweave-webhooks worker shop:receiver" in done.stderr
     (shown,) = filled.objects("show", "msg_dead")
@@ -420,12 +373,12 @@ def test_replay(filled: Shop) -> None:
 
 
 def test_replay_says_what_it_did_not_replay(filled: Shop) -> None:
-    done = filled.call("deliveries", "replay", "shop:receiver", "msg_dead", "msg_leased", "msg_inline", "--yes")
+    done = filled.run("deliveries", "replay", "shop:receiver", "msg_dead", "msg_leased", "msg_inline", "--yes")
     assert (done.returncode, done.stdout) == (1, "1 delivery replayed\n")
     assert "not replayed: msg_leased: being worked on\n" in done.stderr
     assert "not replayed: msg_inline: the body is not held, only the sender has it\n" in done.stderr
     assert "not replayed: msg_nope: no such delivery\n" in filled.deliveries("replay", "msg_nope", "--yes", code=1)
-    done = filled.call("deliveries", "replay", "shop:receiver", "--type", "*", "--yes")
+    done = filled.run("deliveries", "replay", "shop:receiver", "--type", "*", "--yes")
     assert (done.returncode, done.stdout) == (0, "1 delivery replayed\n")
     assert "not replayed: 2 deliveries: pending already\n" in done.stderr
 

@@ -83,7 +83,7 @@ class BodyReader:
                     more = message.get("more_body", False)
                     length += len(chunk)
                     if length > room:
-                        raise BodyTooLarge(f"the body has more than {room} bytes")
+                        raise self._too_large(room)
                     chunks.append(chunk)
                 return b"".join(chunks)
             except BaseException:
@@ -110,6 +110,14 @@ class BodyReader:
         if length > self._limits.most_bytes:
             raise BodyTooLarge(f"the body has {length} bytes, {self._limits.most_bytes} are allowed")
         return length
+
+    def _too_large(self, room: int) -> BodyTooLarge:
+        if room == self._limits.most_bytes:
+            return BodyTooLarge(f"the body has more than {room} bytes")
+        return BodyTooLarge(
+            f"the body has more than the {room} bytes that its Content-Length says: a middleware or proxy re-encoded"
+            " it; mount the receiver before it, where the body is untouched"
+        )
 
     async def _wait_for(self, room: int) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()

@@ -25,7 +25,7 @@ from airweave_webhooks.execution import Outcome
 from airweave_webhooks.grace import CLEAN_UP, end
 from airweave_webhooks.holder import Holder
 from airweave_webhooks.housekeeping import keep_house
-from airweave_webhooks.modes import Inbox, Mode
+from airweave_webhooks.modes import Inbox, Mode, inbox_like
 from airweave_webhooks.routing import Matched, Table
 from airweave_webhooks.signing import Envelope, RawHeaders
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle, Store
@@ -91,6 +91,7 @@ class Pipeline:
         self._mode = mode
         self._retention = retention
         self._observer = observer
+        self._table = table
         self._claims = Claims(name, lease=mode.lease, retention=retention, inbox=isinstance(mode, Inbox))
         self._holder = Holder(store, lease=mode.lease, most_threads=mode.most_threads, observer=observer)
         self._running: dict[asyncio.Future[Reply], asyncio.Task[None]] = {}
@@ -114,9 +115,18 @@ class Pipeline:
             )
         self._backlog = BacklogWatch(store, name, mode)
         if mode.worker:
-            self._worker = Worker(
-                store, self._holder, mode=mode, name=name, owner=self._claims.owner, table=table, observer=observer
-            )
+            self._worker = self._make_worker(store, mode)
+
+    def _make_worker(self, store: InboxStore, mode: Inbox) -> Worker:
+        return Worker(
+            store,
+            self._holder,
+            mode=mode,
+            name=self._name,
+            owner=self._claims.owner,
+            table=self._table,
+            observer=self._observer,
+        )
 
     async def open(self) -> None:
         """Open the store and start what runs in the background; once, however many ask at the same time.
@@ -175,6 +185,17 @@ class Pipeline:
             await asyncio.wait(self._releases, timeout=CLEAN_UP)
         await self._holder.stop()
         await self._store.close()
+
+    async def drain(self) -> None:
+        """Work on what is due until nothing is.
+
+        Raises:
+            ConfigurationError: the store holds no inbox.
+            StoreUnavailable: the store cannot be reached.
+        """
+        if not isinstance(self._store, InboxStore):
+            raise ConfigurationError(f"{self._store!r} holds no inbox, so there is nothing to work on")
+        await self._make_worker(self._store, inbox_like(self._mode, None)).drain()
 
     async def process(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
         """Work on one delivery, and answer in time for a request that `started` then (by the loop's time).

@@ -339,6 +339,16 @@ class Receiver(Router):
             async with self:
                 await stop.wait()
 
+    async def drain(self) -> None:
+        """Work on what is due until nothing is: for tests, and for jobs that a scheduler starts. Opens what is closed.
+
+        Raises:
+            ConfigurationError: the store holds no inbox, or something is missing or wrong.
+            StoreUnavailable: the store cannot be reached.
+        """
+        async with self:
+            await self._pipelines[asyncio.get_running_loop()].drain()
+
     async def health(self) -> Health:
         """Say whether deliveries are worked on. Opens the store for the moment, if it is not open."""
         try:

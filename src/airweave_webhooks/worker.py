@@ -82,6 +82,17 @@ class Worker:
             self.note(backlog)
         self._tasks = [self._loop.create_task(self._run()), self._loop.create_task(self._beat())]
 
+    async def drain(self) -> None:
+        """Work on what is due until nothing is, and then end: instead of `start` and `stop`.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        self.note(await self._store.backlog(self._name))
+        while await self._round() or self._running:
+            if self._running:
+                await asyncio.wait(self._running)
+
     def wake(self) -> None:
         """Look for work now: there may be some."""
         self._signal.set()

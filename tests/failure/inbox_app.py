@@ -16,14 +16,17 @@ import time
 from pathlib import Path
 
 import uvicorn
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from airweave_webhooks import Delivery, Inbox, Receiver, SQLiteStore
-from airweave_webhooks.integrations.sqlalchemy import once
 from failure.backends import make_store
 from failure.crashes import deadly_app, die_at, prepare
 from failure.ledger import Ledger
+
+if "EFFECTS" in os.environ:  # takes as long as the rest, and the other processes have no use for it
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    from airweave_webhooks.integrations.sqlalchemy import once
 
 SETTINGS = {
     "LEASE": 0.5,

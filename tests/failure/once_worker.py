@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from airweave_webhooks import Delivery, Inline, Receiver
 from airweave_webhooks.integrations.sqlalchemy import once
 from airweave_webhooks.testing.payloads import payload
-from conftest import SECRET, sign
+from signing import SECRET, sign
 
 BODY = payload("sync.completed")
 CONCURRENCY = 6

@@ -64,6 +64,17 @@ async def test_the_handlers_of_exactly_once_work(
     names["engine"].dispose()
 
 
+def test_the_tests_on_the_testing_page_pass(pytester: pytest.Pytester) -> None:
+    """With the option that the page shows."""
+    text = (ROOT / "docs" / "testing.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    pytester.makepyprojecttoml("\n".join(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)))
+    pytester.makepyfile(app=blocks[0], test_app="from app import *\n" + "\n".join(blocks[1:]))
+    number = len(re.findall(r"^def test_", "".join(blocks), re.MULTILINE))
+    assert number > 5
+    pytester.runpytest().assert_outcomes(passed=number)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     """Relative links name files that exist."""

@@ -4,7 +4,10 @@ The pool's connections forget everything after every statement (`DISCARD ALL`), 
 behind a proxy that gives every transaction to another session.
 """
 
-from typing import Any
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -16,16 +19,42 @@ from airweave_webhooks import PostgresStore
 from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContract
 from airweave_webhooks.testing.model import prove
 
+PATIENCE: Final = 30.0
+"""Seconds. A storm's last answer is as old as the storm, on a busy machine."""
+
+
+@pytest.fixture(scope="session")
+def used_schema(postgres_url: str) -> Iterator[tuple[str, "psycopg.Connection[Any]"]]:
+    """A schema with tables, for one test after the other, and a connection to clean up with."""
+    name = f"contract {os.urandom(6).hex()}"
+    asyncio.run(PostgresStore(postgres_url, schema=name).migrate())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        yield name, connection
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(name)))
+
+
+@pytest.fixture
+def empty_schema(used_schema: tuple[str, "psycopg.Connection[Any]"]) -> Iterator[str]:
+    """The same schema without a row: to make the tables takes longer than most tests do."""
+    name, connection = used_schema
+    yield name
+    tables = [Identifier(name, table) for table in ("deliveries", "workers")]
+    with connection.transaction():
+        # Waits for what a test has left under way.
+        connection.execute(SQL("LOCK TABLE {}, {}").format(*tables))
+        for table in tables:
+            connection.execute(SQL("DELETE FROM {}").format(table))
+
 
 class TestPostgresStore(InboxContract, SharedStoreContract):
     """`postgresql://…`."""
 
     @pytest.fixture(autouse=True)
-    def place(self, postgres_url: str, schema: str) -> None:
-        self.url, self.schema = postgres_url, schema
+    def place(self, postgres_url: str, empty_schema: str) -> None:
+        self.url, self.schema = postgres_url, empty_schema
 
     def make_store(self) -> PostgresStore:
-        return PostgresStore(self.url, schema=self.schema)
+        return PostgresStore(self.url, schema=self.schema, patience=PATIENCE)
 
 
 async def forget_everything(connection: "psycopg.AsyncConnection[Any]") -> None:
@@ -42,7 +71,7 @@ class StoreWithPool(PostgresStore):
         self.pool = AsyncConnectionPool[Any](url, min_size=3, open=False, reset=forget_everything, kwargs=never_prepare)
         self.url = url
         self.used = False
-        super().__init__(self.pool, schema=schema)
+        super().__init__(self.pool, schema=schema, patience=PATIENCE)
 
     async def open(self) -> None:
         if self.pool.closed:

@@ -46,6 +46,7 @@ from airweave_webhooks.integrations.psycopg import once as once_with_psycopg
 from airweave_webhooks.integrations.sqlalchemy import once, once_table
 from airweave_webhooks.stores import Store
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Record, Settle
+from airweave_webhooks.testing import AsyncClient, Client, Run, Sent, events
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 receiver = Receiver(secrets=SECRET)
@@ -375,3 +376,23 @@ async def operated(stop: asyncio.Event) -> None:
 
 
 Starlette(routes=[receiver.route("/webhooks/airweave"), receiver.health_route("/health")])
+
+# The test kit.
+
+
+def tested(airweave_client: Client) -> None:
+    """Factories make their own class, and know its fields."""
+    event = events.sync_completed(collection="docs", entities_inserted=3, timestamp="2026-01-01T00:00:00Z")
+    assert_type(event, SyncCompleted)
+    sent = airweave_client.send(event, tenant="acme")
+    assert_type(sent, Sent)
+    assert_type(airweave_client.concurrent(events.unknown("a.b", anything=1), 3), list[Sent])
+    airweave_client.assert_handled_once(sent, airweave_client.duplicate(sent))
+    with airweave_client.crash_after("claim"):
+        airweave_client.send(b"{}")
+    assert_type(airweave_client.run_pending(), list[Run])
+
+
+async def tested_in_a_loop(airweave_client: AsyncClient) -> None:
+    """The same, awaited."""
+    assert_type(await airweave_client.send({"event_type": "a.b"}), Sent)

@@ -26,6 +26,7 @@ from airweave_webhooks import (
     natural_key,
 )
 from airweave_webhooks.stores import Store
+from airweave_webhooks.testing import Client, events
 
 receiver = Receiver()
 ID = UUID("7d444840-9dc0-41d1-b245-5ffdce74fad2")
@@ -218,3 +219,13 @@ Retry("rate limit", after="60")  # refused
 Retry("rate limit", 60)  # refused
 Reject()  # refused
 Reject(5)  # refused
+
+# The test kit.
+
+events.sync_completed(colection="docs")  # refused
+events.sync_completed(entities_inserted="3")  # refused
+events.query_processed(collection="docs")  # refused
+client = Client(receiver)
+client.send("text")  # refused
+client.crash_after("before")  # refused
+client.assert_dead(events.sync_failed())  # refused

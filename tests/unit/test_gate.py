@@ -12,7 +12,8 @@ from airweave_webhooks.gate import Gate
 from airweave_webhooks.keyring import Keyring, Secrets
 from airweave_webhooks.signing import Envelope, raw_headers
 from airweave_webhooks.telemetry import LogBudget, Observer
-from conftest import OTHER_SECRET, SECRET, Clock, sign
+from airweave_webhooks.testing import Clock
+from conftest import OTHER_SECRET, SECRET, sign
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from airweave_webhooks import keyring as module
 from airweave_webhooks.errors import ConfigurationError, SecretError, SecretLookupFailed, Unauthorized
 from airweave_webhooks.keyring import Keyring, Keys
 from airweave_webhooks.signing import SigningSecret
-from conftest import Clock
+from airweave_webhooks.testing import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from airweave_webhooks.errors import OperatorError, StoreUnavailable
 from airweave_webhooks.operations import Deliveries
 from airweave_webhooks.stores.base import Key, Record
 from airweave_webhooks.stores.inbox import Take
+from airweave_webhooks.testing import Clock
 from airweave_webhooks.testing.payloads import payload
-from conftest import SECRET, Clock
+from conftest import SECRET
 from inbox_records import HEADERS, Filler
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +88,7 @@ async def test_filters(filler: Filler, deliveries: Deliveries, which: dict[str, 
 
 async def test_times(filler: Filler, deliveries: Deliveries, clock: Clock) -> None:
     """`since` is within, `until` is not, in any time zone."""
-    start = datetime.fromtimestamp(clock.now, UTC)
+    start = clock.now()
     for count in range(3):
         await filler.pending(f"msg_{count}")
         clock.advance(60)

@@ -179,8 +179,8 @@ def test_types_are_shipped() -> None:
     assert importlib.resources.files(PACKAGE).joinpath("py.typed").is_file()
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["packages"] == [f"src/{PACKAGE}"]
-    assert wheel.keys() <= {"packages", "force-include", "artifacts"}
+    assert wheel["only-include"] == [f"src/{PACKAGE}", "src/pytest_airweave_webhooks.py"]
+    assert wheel.keys() == {"only-include", "sources"}  # nothing is left out
 
 
 def test_an_import_loads_nothing_that_is_optional() -> None:

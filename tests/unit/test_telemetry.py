@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from airweave_webhooks.errors import Refused, Unauthorized
-from airweave_webhooks.telemetry import LogBudget, Observer, tell
-from conftest import Clock
+from airweave_webhooks.telemetry import LogBudget, Observer, Observers, tell
+from airweave_webhooks.testing import Clock
 
 
 def test_so_many_lines_a_minute(clock: Clock) -> None:
@@ -111,10 +111,17 @@ def test_what_ends_the_program_is_not_held_back() -> None:
         tell(interrupted)
 
 
-@pytest.mark.parametrize(
-    ("method", "facts"),
-    [("refused", 1), ("drifted", 1), ("handler_finished", 4), ("replied", 3), ("lease_lost", 1)],
-)
+METHODS = [
+    ("refused", 1),
+    ("drifted", 1),
+    ("handler_finished", 4),
+    ("replied", 3),
+    ("settled", 3),
+    ("lease_lost", 1),
+]
+
+
+@pytest.mark.parametrize(("method", "facts"), METHODS)
 def test_an_observer_overrides_only_what_it_needs(method: str, facts: int, caplog: pytest.LogCaptureFixture) -> None:
     """A subclass that overrides nothing is an observer, for which every method does nothing."""
 
@@ -123,3 +130,33 @@ def test_an_observer_overrides_only_what_it_needs(method: str, facts: int, caplo
 
     tell(getattr(Quiet(), method), *range(facts))
     assert caplog.messages == []
+
+
+def test_all_methods_are_listed() -> None:
+    """The tests beside this one leave none out."""
+    assert {name for name in vars(Observer) if not name.startswith("_")} == {name for name, _ in METHODS}
+
+
+@pytest.mark.parametrize(("method", "facts"), METHODS)
+def test_several_observers_are_told(method: str, facts: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of all facts, in order, also when another one raises."""
+    told: list[tuple[int, tuple[int, ...]]] = []
+
+    class Noting(Observer):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __getattribute__(self, name: str) -> object:
+            if name != method:
+                return super().__getattribute__(name)
+
+            def note(*facts: int) -> None:
+                told.append((self.number, facts))
+                if self.number == 2:
+                    raise ValueError("broken")
+
+            return note
+
+    tell(getattr(Observers(Noting(1), Noting(2), Noting(3)), method), *range(facts))
+    assert told == [(number, tuple(range(facts))) for number in (1, 2, 3)]
+    assert len(caplog.messages) == 1

@@ -1,10 +1,9 @@
 """`airweave-webhooks sign`: the three headers of a body."""
 
-import secrets
+import random
 import shlex
-import string
 import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +13,6 @@ from airweave_webhooks.errors import MalformedRequest, OperatorError
 
 if TYPE_CHECKING:
     from airweave_webhooks.signing.signatures import Family
-
-BASE62: Final = string.digits + string.ascii_letters
 
 
 def sign(
@@ -45,6 +42,7 @@ def sign(
     from airweave_webhooks.cli.local import secret_in_use  # noqa: PLC0415
     from airweave_webhooks.cli.masks import fingerprint, masked  # noqa: PLC0415
     from airweave_webhooks.signing import parse_signer, raw_headers, read_envelope, signature_headers  # noqa: PLC0415
+    from airweave_webhooks.testing.sender import message_id as new_id  # noqa: PLC0415
 
     with endings():
         names = _family(family)
@@ -53,7 +51,7 @@ def sign(
         body = read_body(file)
         secret = secret_in_use(settings())
         texts = secret.value.split()
-        message_id = message_id or body.id or "msg_" + "".join(secrets.choice(BASE62) for _ in range(27))
+        message_id = message_id or body.id or new_id(random.SystemRandom())
         timestamp = int(time.time()) if timestamp is None else timestamp
         signers = [parse_signer(text) for text in texts]
         try:

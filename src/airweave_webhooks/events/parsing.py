@@ -75,12 +75,15 @@ T = TypeVar("T")
 AnyEvent: TypeAlias = KnownEvent | UnknownEvent
 
 
-def _name(cls: type[Event]) -> str:
+def event_type_of(cls: type[Event]) -> str:
+    """The event type of a class of `EVENT_TYPES`."""
     name: str = get_args(cls.model_fields["event_type"].annotation)[0]
     return name
 
 
-EVENT_TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType({_name(cls): cls for cls in get_args(KnownEvent)})
+EVENT_TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
+    {event_type_of(cls): cls for cls in get_args(KnownEvent)}
+)
 """Every event type that Airweave sends, and its class."""
 
 _adapter: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="event_type")])

@@ -15,7 +15,7 @@ class Message:
 
     id: str
     """`msg_` and 27 base62 characters, unless the caller chose it."""
-    body: bytes
+    body: bytes = field(repr=False)
     created: float
     """Seconds since the epoch, by the sender's clock."""
 

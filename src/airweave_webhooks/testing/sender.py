@@ -5,7 +5,6 @@ on slow answers, repeats what a broken connection lost, sends twice and out of o
 """
 
 import asyncio
-import json
 import random
 import string
 import time
@@ -19,6 +18,7 @@ import httpx
 from airweave_webhooks.errors import SecretError
 from airweave_webhooks.signing import parse_signer, signature_headers
 from airweave_webhooks.testing.attempts import Attempt, Message, Result, Statistics
+from airweave_webhooks.testing.recording import compact
 from airweave_webhooks.testing.schedule import RETRY_SCHEDULE, read_retry_after, retry_delay
 from airweave_webhooks.testing.wire import Wire
 
@@ -110,8 +110,8 @@ class Sender:
             id: the message id instead of a new one.
         """
         if not isinstance(payload, bytes):
-            payload = json.dumps(dict(payload), separators=(",", ":"), ensure_ascii=False).encode()
-        return Message(id or "msg_" + "".join(self._rng.choices(BASE62, k=27)), payload, self._clock())
+            payload = compact(payload)
+        return Message(id or message_id(self._rng), payload, self._clock())
 
     def rotate(self, secret: str, *, keep: int = MOST_SECRETS - 1) -> None:
         """Sign with a new secret too, from the next attempt on.
@@ -271,6 +271,11 @@ class Sender:
             "user-agent": USER_AGENT,
             **signature_headers(self._signers, message.id, timestamp, message.body, self._family),
         }
+
+
+def message_id(rng: random.Random) -> str:
+    """Make an id as Svix does."""
+    return "msg_" + "".join(rng.choices(BASE62, k=27))
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, Attempt]]) -> list[Attempt]:

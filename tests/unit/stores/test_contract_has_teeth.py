@@ -17,6 +17,7 @@ import pytest
 
 from airweave_webhooks.stores import MemoryStore, inbox_transitions, transitions
 from airweave_webhooks.stores.base import Store
+from airweave_webhooks.testing import Clock
 from airweave_webhooks.testing.contracts import (
     ClockContract,
     DurabilityContract,
@@ -28,7 +29,6 @@ from airweave_webhooks.testing.contracts import (
 from airweave_webhooks.testing.contracts.base import HOUR, Contract
 from airweave_webhooks.testing.contracts.clocks import HostClock
 from airweave_webhooks.testing.contracts.inbox import InboxTests
-from conftest import Clock
 from sabotage import SABOTAGED, Disk, DurableMemory, plain
 from sabotage.plain import PlainInbox, PlainStore
 
@@ -73,8 +73,8 @@ class TickingClock(Clock):
     """No two readings are the same."""
 
     def __call__(self) -> float:
-        self.now += 1e-5
-        return self.now
+        self.advance(1e-5)
+        return super().__call__()
 
 
 FOR_ALL: Final = contract_tests(StoreContract)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from airweave_webhooks.stores import MemoryStore, SQLiteStore
+from airweave_webhooks.testing import Clock
 from airweave_webhooks.testing.contracts import InboxContract, SharedStoreContract, StoreContract, a_claim
-from conftest import Clock
 
 
 class TestMemoryStore(StoreContract):

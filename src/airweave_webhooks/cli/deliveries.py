@@ -139,6 +139,7 @@ def replay(
     so_far = _Progress("replaying")
     with endings():
         target, names = target_and_names(target, names or [])
+        receiver = receiver_of(target, app_dir)
     if bool(names) + all_dead + bool(which.keys() - {"tenant"}) > 1 or not (names or all_dead or which):
         fail("say which deliveries: IDs, or --all-dead, or a filter such as --type; one of the three", USAGE)
 
@@ -149,7 +150,6 @@ def replay(
         return asyncio.run(work)
 
     with endings(so_far.interrupted):
-        receiver = receiver_of(target, app_dir)
         if dry_run:
             result = run(only_count=True)
         else:

@@ -292,6 +292,7 @@ def test_config_says_what_is_wrong(shop: Shop) -> None:
     assert "XDG_RUNTIME_DIR" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
     assert len(answer(shop, "config", 3, **wrong)["problems"]) == 4
+    ended(shop, "verify shop.py --id x", 4, **wrong | {VARIABLE: SECRET})  # which needs no folder
 
 
 def test_settings_that_are_wrong_end_every_command(shop: Shop) -> None:

@@ -81,7 +81,7 @@ def test_from_nothing_to_a_handled_event(tmp_path: Path, capsys: pytest.CaptureF
     for name, content in page.files.items():
         (folder / name).write_text(content)
     log = tmp_path / "dev.txt"
-    dev = terminal.start(*serve, log)
+    dev = terminal.start(serve[0], log)
     try:
         _wait_for("trigger sync.completed", log, dev)
         for command in send:
@@ -92,7 +92,7 @@ def test_from_nothing_to_a_handled_event(tmp_path: Path, capsys: pytest.CaptureF
     finally:
         dev.terminate()
         dev.wait(30)
-    assert "1 passed" in terminal.type(*test)
+    assert "1 passed" in terminal.type(test[0])
 
     ended = time.monotonic()
     took = f"{ended - started:.0f} s, {installed - started:.0f} s of them pip"

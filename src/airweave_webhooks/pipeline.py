@@ -263,7 +263,7 @@ class Pipeline:
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
         claim = self._claims.of(delivery, matched)
         # Where a call costs no trip there is nothing to gather.
-        claimed = await self._claiming(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
+        claimed = await self._claiming.ask(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
             return self._not_ours(claimed, claim)
         if claim.into != "leased":

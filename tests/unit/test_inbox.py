@@ -148,9 +148,9 @@ async def test_of_an_event_that_waits_to_be_stored_only_its_claim_is_kept(make: 
             await asyncio.sleep(0.1)
             objects = gc.get_objects()  # of other tests, too
         assert (await request).outcome == "accepted"
-    assert not [event for event in objects if isinstance(event, SyncCompleted) and event.chunks_written == 4711]
-    assert not [one for one in objects if isinstance(one, Delivery) and one.body == body(chunks_written=4711)]
-    assert [claim for claim in objects if isinstance(claim, Claim) and claim.body == body(chunks_written=4711)]
+    assert not [event for event in objects if type(event) is SyncCompleted and event.chunks_written == 4711]
+    assert not [one for one in objects if type(one) is Delivery and one.body == body(chunks_written=4711)]
+    assert [claim for claim in objects if type(claim) is Claim and claim.body == body(chunks_written=4711)]
 
 
 async def test_a_store_that_does_not_answer_in_time(make: Callable[..., World]) -> None:

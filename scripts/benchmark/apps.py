@@ -11,14 +11,16 @@ from uuid import UUID
 
 import uvicorn
 
+from benchmark import floors
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from airweave_webhooks import Inbox, Receiver
     from airweave_webhooks.stores import Store
 
-PATH: Final = "/webhooks/airweave"
-SECRET_VARIABLE: Final = "AIRWEAVE_WEBHOOK_SECRET"
+PATH: Final = floors.PATH
+SECRET_VARIABLE: Final = floors.SECRET_VARIABLE
 
 
 def bare() -> "ASGIApp":
@@ -300,6 +302,8 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
     "inbox-worker": inbox_worker,
     "postgres": postgres,
     "redis": redis,
+    "floor-postgres": floors.postgres,
+    "floor-redis": floors.redis,
     "handwritten-asyncpg": handwritten_asyncpg,
     "handwritten-redis": handwritten_redis,
 }

@@ -18,7 +18,7 @@ def databases(contenders: Sequence[str], scratch: Path, cores: Cores) -> Iterato
         if cores.wrk is not None:
             os.sched_setaffinity(0, {cores.wrk})  # inherited
             stack.callback(os.sched_setaffinity, 0, own)
-        if {"postgres", "handwritten-asyncpg"} & set(contenders):
+        if {"postgres", "floor-postgres", "handwritten-asyncpg"} & set(contenders):
             from servers.postgres import PostgresServer  # noqa: PLC0415 - not all contenders need it
 
             # Not in the scratch folder: as root the server runs as somebody who may not enter that.
@@ -26,7 +26,7 @@ def databases(contenders: Sequence[str], scratch: Path, cores: Cores) -> Iterato
             postgres.start()
             stack.callback(postgres.stop)
             urls["BENCH_POSTGRES"] = postgres.url
-        if {"redis", "handwritten-redis"} & set(contenders):
+        if {"redis", "floor-redis", "handwritten-redis"} & set(contenders):
             from servers.redis import RedisServer  # noqa: PLC0415 - likewise
 
             redis = RedisServer(scratch / "redis", appendonly="yes")

@@ -123,7 +123,7 @@ class Holder:
             StoreUnavailable, StoreDataError: as the store does.
         """
         # Where a call costs no trip there is nothing to gather.
-        return await self._settles(wish) if self._store.round_trip else (await self._store.settle([wish]))[0]
+        return await self._settles.ask(wish) if self._store.round_trip else (await self._store.settle([wish]))[0]
 
     async def settle_patiently(self, wish: Settle) -> bool:
         """Settle, and while the store is away try again for as long as the lease lasts: the work is done.

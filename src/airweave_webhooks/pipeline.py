@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -197,14 +197,14 @@ class Pipeline:
             raise ConfigurationError(f"{self._store!r} holds no inbox, so there is nothing to work on")
         await self._make_worker(self._store, inbox_like(self._mode, None)).drain()
 
-    async def process(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
-        """Work on one delivery, and answer in time for a request that `started` then (by the loop's time).
+    def process(self, delivery: Delivery, matched: Matched, started: float) -> Awaitable[Reply]:
+        """Begin with one delivery; what this gives waits for the answer to a request that `started` then (loop's time).
 
-        The work runs in a task of its own: a client that hangs up, or a deadline that passes, ends the waiting and not
-        the work.
+        It comes in time: the work runs in a task of its own, so a client that hangs up, or a deadline that passes, ends
+        the waiting and not the work.
 
         Raises:
-            ShuttingDown, Busy, StoreUnavailable: it was not taken.
+            ShuttingDown, Busy, StoreUnavailable: it was not taken. Waiting may raise them, too.
         """
         if self._closing:
             raise ShuttingDown("the receiver is closing")
@@ -212,14 +212,23 @@ class Pipeline:
         if in_flight >= self._mode.most_in_flight:
             raise Busy(f"{in_flight} deliveries are in flight already")
         if not self._open:
-            logger.warning(
-                "receiver %s opens on its first delivery: nobody will close it; give the application"
-                " lifespan=receiver.lifespan for a graceful shutdown",
-                self._name,
-            )
-            await self.open()
+            return self._open_and_process(delivery, matched, started)
         if self._backlog is not None and matched.handlers:
-            return await self._acknowledge(self._backlog, delivery, matched, started)
+            # Of the delivery nothing but its claim is kept while it waits: what many requests hold at once keeps the
+            # garbage collector busy.
+            return self._acknowledge(self._backlog, self._claims.of(delivery, matched), started)
+        return self._work_in_task(delivery, matched, started)
+
+    async def _open_and_process(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
+        logger.warning(
+            "receiver %s opens on its first delivery: nobody will close it; give the application"
+            " lifespan=receiver.lifespan for a graceful shutdown",
+            self._name,
+        )
+        await self.open()
+        return await self.process(delivery, matched, started)
+
+    async def _work_in_task(self, delivery: Delivery, matched: Matched, started: float) -> Reply:
         answer: asyncio.Future[Reply] = self.loop.create_future()
         # Not eagerly: the answers to all that came at once then leave at once, which saves both sides wake-ups.
         self._running[answer] = self.loop.create_task(self._work(delivery, matched, answer))
@@ -229,9 +238,8 @@ class Pipeline:
         finally:
             self._deadlines.stop(answer)
 
-    async def _acknowledge(self, backlog: BacklogWatch, delivery: Delivery, matched: Matched, started: float) -> Reply:
+    async def _acknowledge(self, backlog: BacklogWatch, claim: Claim, started: float) -> Reply:
         """Store a delivery for the worker. Needs no task: a client that hangs up takes nothing back."""
-        claim = self._claims.of(delivery, matched)
         await backlog.admit(claim.key)
         asked = self._claiming.ask(claim)
         self._claim_deadlines.start(asked, started)
@@ -240,7 +248,7 @@ class Pipeline:
         finally:
             self._claim_deadlines.stop(asked)
         if claimed.verdict != "claimed":
-            return self._not_ours(claimed, delivery)
+            return self._not_ours(claimed, claim)
         self._stored()
         return ACCEPTED
 
@@ -276,9 +284,9 @@ class Pipeline:
     async def _deliver(self, delivery: Delivery, matched: Matched) -> Reply:
         claim = self._claims.of(delivery, matched)
         # Where a call costs no trip there is nothing to gather.
-        claimed = await self._claiming(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
+        claimed = await self._claiming.ask(claim) if self._store.round_trip else (await self._store.claim([claim]))[0]
         if claimed.verdict != "claimed":
-            return self._not_ours(claimed, delivery)
+            return self._not_ours(claimed, claim)
         if claim.into != "leased":
             return IGNORED if claim.into == "done" else ACCEPTED
         delivery.attempt = claimed.attempt
@@ -288,14 +296,14 @@ class Pipeline:
         outcome, wish = await self._holder.work(delivery, matched.handlers, lease, claimed.results, conclude)
         return ACCEPTED if matched.waiting and wish.state == "dead" else outcome.reply
 
-    def _not_ours(self, claimed: Claimed, delivery: Delivery) -> Reply:
+    def _not_ours(self, claimed: Claimed, claim: Claim) -> Reply:
         match claimed.verdict:
             case "duplicate":
                 return DUPLICATE
             case "accepted":
                 return ACCEPTED
             case "conflict":
-                logger.error("message id %s came before with another body; this one is not processed", delivery.id)
+                logger.error("message id %s came before with another body; this one is not processed", claim.message_id)
                 return CONFLICT
             case _:
                 return Reply(409, "in_progress", max(1, math.ceil(claimed.retry_after)))

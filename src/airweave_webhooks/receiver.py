@@ -233,24 +233,27 @@ class Receiver(Router):
         envelope, headers, pipeline, started = admission
         try:
             await self._gate.verify(envelope, body, tenant)
-            event = parse(body)
+            delivery = Delivery(
+                envelope.id, envelope.timestamp, tenant, headers, body, parse(body), self.name, envelope.id
+            )
         except (Refused, Unavailable) as error:
             return self.refuse(error, admission)
-        delivery = Delivery(envelope.id, envelope.timestamp, tenant, headers, body, event, self.name, envelope.id)
+        observed = None if self._observer is None else delivery
         try:
             if self._key is not None:
                 delivery.key = self._key(delivery)
-            matched = self.table.match(event)
-            reply = await pipeline.process(delivery, matched, started)
+            answer = pipeline.process(delivery, self.table.match(delivery.event), started)
+            del delivery  # whoever works on it has it
+            reply = await answer
         except (Unavailable, ConfigurationError) as error:
             reply = self.refuse(error)
         except Exception:
-            logger.exception("delivery %s failed before it was claimed", delivery.id)
+            logger.exception("delivery %s failed before it was claimed", envelope.id)
             reply = FAILED
-        if self._observer is not None:
-            if isinstance(event, UnknownEvent):
-                tell(self._observer.drifted, delivery)
-            tell(self._observer.replied, delivery, reply, pipeline.loop.time() - started)
+        if self._observer is not None and observed is not None:
+            if isinstance(observed.event, UnknownEvent):
+                tell(self._observer.drifted, observed)
+            tell(self._observer.replied, observed, reply, pipeline.loop.time() - started)
         return reply
 
     def _make_pipeline(self, loop: asyncio.AbstractEventLoop) -> Pipeline:

@@ -1,6 +1,7 @@
 """What the sender gets in inbox mode: acknowledgement, admission, and health."""
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import Callable
@@ -12,7 +13,17 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from airweave_webhooks import ConfigurationError, Inbox, Inline, MemoryStore, Receiver, SQLiteStore, UnknownEvent
+from airweave_webhooks import (
+    ConfigurationError,
+    Delivery,
+    Inbox,
+    Inline,
+    MemoryStore,
+    Receiver,
+    SQLiteStore,
+    SyncCompleted,
+    UnknownEvent,
+)
 from airweave_webhooks.backlog import BacklogWatch
 from airweave_webhooks.errors import Busy, StoreUnavailable
 from airweave_webhooks.housekeeping import keep_house
@@ -117,6 +128,29 @@ async def test_acknowledgements_are_bounded(make: Callable[..., World]) -> None:
             await asyncio.sleep(0.1)
         replies = [await request for request in requests]
     assert [reply.status for reply in replies] == [200] * 3 + [503] * 2
+
+
+async def test_those_that_come_while_it_opens_are_bounded_too(make: Callable[..., World]) -> None:
+    """They wait together for the store, and then there is no more room than ever."""
+    world = make(worker=False, most_in_flight=3)
+    replies = await asyncio.gather(*[world.send(f"msg_{n}") for n in range(5)])
+    async with world.receiver:
+        pass
+    assert [reply.status for reply in replies] == [200] * 3 + [503] * 2
+
+
+async def test_of_an_event_that_waits_to_be_stored_only_its_claim_is_kept(make: Callable[..., World]) -> None:
+    """What many requests hold at once is what the garbage collector goes through, again and again."""
+    world = make(worker=False)
+    async with world.receiver:
+        with world.store._file._in_use:
+            request = asyncio.create_task(world.send(event=body(chunks_written=4711)))
+            await asyncio.sleep(0.1)
+            objects = gc.get_objects()  # of other tests, too
+        assert (await request).outcome == "accepted"
+    assert not [event for event in objects if type(event) is SyncCompleted and event.chunks_written == 4711]
+    assert not [one for one in objects if type(one) is Delivery and one.body == body(chunks_written=4711)]
+    assert [claim for claim in objects if type(claim) is Claim and claim.body == body(chunks_written=4711)]
 
 
 async def test_a_store_that_does_not_answer_in_time(make: Callable[..., World]) -> None:

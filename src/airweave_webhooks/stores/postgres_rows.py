@@ -16,7 +16,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def claim_columns(claims: Sequence[Claim]) -> list[list[Any]]:
+def claim_columns(claims: Sequence[Claim]) -> list[list[Any] | None]:
     """The arrays of `claim`, a column each. Those of `lost` are the first seven."""
     facts = [claim.facts for claim in claims]
     # What the sender will bring again is not kept.
@@ -29,31 +29,31 @@ def claim_columns(claims: Sequence[Claim]) -> list[list[Any]]:
         [claim.token for claim in claims],
         [claim.into for claim in claims],
         [as_text(fact.event_type) for fact in facts],
-        [as_text(fact.collection) for fact in facts],
-        [as_text(fact.source_type) for fact in facts],
-        [as_text(fact.job_id) for fact in facts],
-        [fact.event_time for fact in facts],
+        _or_none([as_text(fact.collection) for fact in facts]),
+        _or_none([as_text(fact.source_type) for fact in facts]),
+        _or_none([as_text(fact.job_id) for fact in facts]),
+        _or_none([fact.event_time for fact in facts]),
         [as_text(claim.owner) for claim in claims],
-        [as_text(claim.reason) for claim in claims],
-        [origin and origin.sent_at for origin in origins],
-        [origin and _headers_as_json(origin.headers) for origin in origins],
-        [(origin and as_text(origin.order)) or None for origin in origins],
-        bodies,
+        _or_none([as_text(claim.reason) for claim in claims]),
+        _or_none([origin and origin.sent_at for origin in origins]),
+        _or_none([origin and _headers_as_json(origin.headers) for origin in origins]),
+        _or_none([(origin and as_text(origin.order)) or None for origin in origins]),
+        _or_none(bodies),
         [float(claim.lease) for claim in claims],
     ]
 
 
-def settle_columns(wishes: Sequence[Settle]) -> list[list[Any]]:
+def settle_columns(wishes: Sequence[Settle]) -> list[list[Any] | None]:
     """The arrays of `settle`, a column each."""
     return [
         *lease_columns([wish.lease for wish in wishes]),
         [wish.state for wish in wishes],
         [as_text(wish.reason) for wish in wishes],
         [texts_as_json(wish.results) for wish in wishes],
-        [as_text(wish.error) for wish in wishes],
+        _or_none([as_text(wish.error) for wish in wishes]),
         [float(wish.delay) for wish in wishes],
-        [wish.body for wish in wishes],
-        [None if wish.error is None else tail(wish.reason or wish.state, wish.error) for wish in wishes],
+        _or_none([wish.body for wish in wishes]),
+        _or_none([None if wish.error is None else tail(wish.reason or wish.state, wish.error) for wish in wishes]),
         [int(wish.started) for wish in wishes],
     ]
 
@@ -71,6 +71,11 @@ def key_columns(keys: Sequence[Key]) -> list[list[Any]]:
         [as_text(key.tenant) for key in keys],
         [as_text(key.key) for key in keys],
     ]
+
+
+def _or_none(column: list[Any]) -> list[Any] | None:
+    """A column with nothing in it, which many have, in a cheap way: `unnest` fills up what is too short."""
+    return None if column.count(None) == len(column) else column
 
 
 def granted(fence: int, attempts: int, generation: int, results: str | None) -> Claimed:

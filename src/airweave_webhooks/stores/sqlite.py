@@ -1,12 +1,12 @@
 """`sqlite:///path`, the embedded default: durable, shared by the processes of one machine."""
 
-import itertools
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
+from typing import Final
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.stores import sqlite_inbox as inbox
@@ -17,6 +17,9 @@ from airweave_webhooks.stores.history import tail
 from airweave_webhooks.stores.inbox import Backlog, Cursor, Search, Take, Taken, Tally
 from airweave_webhooks.stores.sqlite_file import SQLiteFile
 from airweave_webhooks.stores.text import as_text, texts_as_json
+
+# The answer to a claim for a delivery that nobody has seen.
+_NEW: Final = Claimed("claimed", fence=1)
 
 
 class SQLiteStore:
@@ -147,10 +150,9 @@ def _claim(connection: sqlite3.Connection, claims: Sequence[Claim], now: float) 
     """Insert what is new, many rows at a time, and look at the rest one by one."""
     answers: list[Claimed] = []
     for chunk in sql.chunks(claims):
-        fresh = [transitions.first_claim(claim, now) for claim in chunk]
-        rows = tuple(itertools.chain.from_iterable(map(sql.to_row, fresh)))
+        rows = [value for claim in chunk for value in sql.new_row(claim, now)]
         if connection.execute(sql.insert(len(chunk)), rows).rowcount == len(chunk):
-            answers += map(transitions.granted, fresh)
+            answers += [_NEW] * len(chunk)
         else:
             answers += [_claim_again(connection, claim, now) for claim in chunk]
     return answers
@@ -168,7 +170,7 @@ def _claim_again(connection: sqlite3.Connection, claim: Claim, now: float) -> Cl
 def _settle(connection: sqlite3.Connection, wishes: Sequence[Settle], now: float) -> list[bool]:
     stand: list[bool] = []
     for chunk in sql.chunks(wishes):
-        rows = tuple(itertools.chain.from_iterable(_settled(wish, now) for wish in chunk))
+        rows = [value for wish in chunk for value in _settled(wish, now)]
         if connection.execute(sql.settle(len(chunk)), rows).rowcount == len(chunk):
             stand += [True] * len(chunk)
         else:
@@ -191,7 +193,7 @@ def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
 
 
 def _key(key: Key) -> tuple[str | None, ...]:
-    return tuple(as_text(part) for part in key)
+    return tuple(map(as_text, key))
 
 
 def _where(lease: Lease) -> tuple[object, ...]:

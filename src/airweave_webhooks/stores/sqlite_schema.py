@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
-from airweave_webhooks.stores.base import Facts, Key, Origin, Record
+from airweave_webhooks.stores.base import Claim, Facts, Key, Origin, Record
 from airweave_webhooks.stores.history import LONGEST_HISTORY
 from airweave_webhooks.stores.text import as_text, texts_as_json
 
@@ -102,9 +102,7 @@ COLUMNS: Final = (
     " received_at, state, reason, settled_at, due_at, fence, token, owner, lease_until, leases_lost, attempts,"
     " generation, results, error, history, sent_at, headers, order_key, body"
 )
-_COUNT: Final = COLUMNS.count(",") + 1
-
-REPLACE: Final = f"REPLACE INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * _COUNT)})"  # noqa: S608
+REPLACE: Final = f"REPLACE INTO deliveries ({COLUMNS}) VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"  # noqa: S608
 SELECT: Final = f"SELECT {COLUMNS} FROM deliveries WHERE receiver = ? AND tenant = ? AND key = ?"  # noqa: S608
 RENEW: Final = """
     UPDATE deliveries SET lease_until = ?
@@ -128,11 +126,20 @@ ABANDON: Final = """
 
 @functools.cache
 def insert(rows: int) -> str:
-    """A statement that inserts so many rows of `COLUMNS`, those that exist apart."""
-    return (
-        f"INSERT INTO deliveries ({COLUMNS}) VALUES {_values(rows, _COUNT)}"  # noqa: S608 - constants
-        " ON CONFLICT (receiver, tenant, key) DO NOTHING"
-    )
+    """A statement that inserts so many rows of `new_row`, those that exist apart: `transitions.first_claim` in SQL."""
+    return f"""
+        INSERT INTO deliveries (
+            received_at, receiver, tenant, key, message_id, digest, event_type, collection, source_type, job_id,
+            event_time, token, owner, reason, state, sent_at, headers, order_key, body,
+            settled_at, due_at, lease_until, attempts, fence, leases_lost, generation, results, history)
+        SELECT
+            column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,
+            column11, column12, column13, column14, column15, column17, column18, column19, column20,
+            CASE WHEN column15 IN ('done', 'dead') THEN column1 END, CASE column15 WHEN 'pending' THEN column1 END,
+            CASE column15 WHEN 'leased' THEN column1 + column16 END, column15 = 'leased', 1, 0, 0, '{{}}', ''
+        FROM (VALUES {_values(rows, 20)}) WHERE true
+        ON CONFLICT (receiver, tenant, key) DO NOTHING
+    """  # noqa: S608 - constants
 
 
 @functools.cache
@@ -175,18 +182,32 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
         start += length
 
 
+def new_row(claim: Claim, now: float) -> tuple[object, ...]:
+    """Turn a claim into the values that `insert` takes."""
+    kept = claim.into != "leased"  # what the sender will bring again is not kept
+    return (
+        now,
+        *map(as_text, claim.key),
+        as_text(claim.message_id),
+        claim.digest,
+        *_facts_row(claim.facts),
+        claim.token,
+        claim.owner,
+        as_text(claim.reason),
+        claim.into,
+        claim.lease,
+        *_origin_row(claim.origin if kept else None),
+        claim.body if kept else None,
+    )
+
+
 def to_row(record: Record) -> tuple[object, ...]:
     """Turn a record into the values of `COLUMNS`."""
-    facts = record.facts
     return (
-        *(as_text(part) for part in record.key),
+        *map(as_text, record.key),
         as_text(record.message_id),
         record.digest,
-        as_text(facts.event_type),
-        as_text(facts.collection),
-        as_text(facts.source_type),
-        as_text(facts.job_id),
-        facts.event_time.timestamp() if facts.event_time else None,
+        *_facts_row(record.facts),
         record.received_at,
         record.state,
         as_text(record.reason),
@@ -205,6 +226,12 @@ def to_row(record: Record) -> tuple[object, ...]:
         *_origin_row(record.origin),
         record.body,
     )
+
+
+def _facts_row(facts: Facts) -> tuple[object, ...]:
+    event_type, collection, source_type, job_id, event_time = facts
+    seconds = event_time.timestamp() if event_time else None
+    return (as_text(event_type), as_text(collection), as_text(source_type), as_text(job_id), seconds)
 
 
 def _origin_row(origin: Origin | None) -> tuple[object, ...]:

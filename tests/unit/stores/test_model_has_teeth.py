@@ -122,6 +122,9 @@ def test_a_sabotaged_plain_inbox_is_found(store: Callable[[], PlainInbox]) -> No
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
+        ("insert", "CASE column15 WHEN 'pending' THEN column1 END", "column1"),
+        ("insert", "column15 IN ('done', 'dead')", "column15 = 'done'"),
+        ("insert", "column15 = 'leased', 1", "1, 1"),
         ("settle", "AND fence = column13", "AND fence >= column13"),
         ("settle", "coalesce(column7, body)", "column7"),
         ("settle", "AND state = 'leased'", "AND state <> 'done'"),

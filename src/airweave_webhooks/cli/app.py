@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from airweave_webhooks.cli import deliveries, worker
+from airweave_webhooks.cli.doctor.command import doctor
 from airweave_webhooks.cli.exits import endings
 from airweave_webhooks.cli.options import settings
 
@@ -19,6 +20,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("worker")(worker.worker)
+app.command("doctor")(doctor)
 app.add_typer(deliveries.app, name="deliveries")
 
 

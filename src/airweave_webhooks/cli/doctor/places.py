@@ -9,6 +9,9 @@ from airweave_webhooks.cli.doctor.endpoint import Answer, Endpoint, facts
 from airweave_webhooks.cli.doctor.findings import Verdict, ok, problem, warning
 from airweave_webhooks.cli.words import one_line
 
+LOOKED_AT: Final = 8192
+"""Characters of a page: who serves it could make searching more of it slow."""
+
 _PAGES: Final = (
     (
         r"ngrok[^<]*(warning|browser)|you are about to visit|ERR_NGROK_6024",
@@ -51,10 +54,11 @@ def is_page(answer: Answer) -> bool:
 
 def _page(answer: Answer) -> tuple[str, str]:
     """Say what page it is, and what to do about it."""
+    start = answer.text[:LOOKED_AT]
     for pattern, name, remedy in _PAGES:
-        if re.search(pattern, answer.text, re.IGNORECASE):
+        if re.search(pattern, start, re.IGNORECASE):
             return name, remedy
-    title = re.search(r"<title[^>]*>([^<]{1,60})", answer.text, re.IGNORECASE)
+    title = re.search(r"<title[^>]{0,200}>([^<]{1,60})", start, re.IGNORECASE)
     name = f"an HTML page{f' ({one_line(title[1])!r})' if title else ''}"
     return name, "check the URL's host and path: something else answers here, and not a receiver"
 
@@ -116,7 +120,7 @@ def place(answer: Answer, endpoint: Endpoint) -> Verdict:
         return problem(
             f"POST got {answer.status}: {_framework(answer)} {what}",
             "check the path, and any prefix that a proxy or a mount adds or takes away; a receiver mounted with"
-            " app.mount(prefix, …) is below the prefix",
+            " app.mount(prefix, ...) is below the prefix",
         )
     if is_page(answer):
         name, remedy = _page(answer)

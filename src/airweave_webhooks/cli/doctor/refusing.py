@@ -16,6 +16,7 @@ _VERIFY: Final = (
     "verify the signature over the raw body of every request, with a constant-time comparison, before anything else;"
     " airweave_webhooks.Receiver does"
 )
+_LIMITED: Final = "let the sender's requests pass the rate limit: it sends many at once after an outage"
 _CATCH: Final = (
     "answer 400 or 401 whatever the verification raises: libraries raise ValueError, binascii.Error and"
     " UnicodeDecodeError for malformed input, too"
@@ -43,13 +44,15 @@ async def malformed(endpoint: Endpoint) -> Verdict:
         number += 1
         if not answer.refused:
             wrong[name] = answer
-        if not answer.status:
+        if not answer.status or answer.status == 429:
             break
+    if any(answer.status == 429 for answer in wrong.values()):
+        return warning(f"after {number} of them requests are limited (429)", _LIMITED)
     if not wrong:
         return ok(f"{number} kinds of malformed headers and bodies are refused with 4xx")
     seen = "; ".join(f"{name}: {answer}" for name, answer in wrong.items())
     accepted = any(answer.accepted for answer in wrong.values())
-    return problem(f"not refused with 4xx: {seen}", _VERIFY if accepted else _CATCH)
+    return problem(f"not refused with 400 or 401: {seen}", _VERIFY if accepted else _CATCH)
 
 
 async def tampered(endpoint: Endpoint) -> Verdict:
@@ -90,14 +93,16 @@ async def size(endpoint: Endpoint) -> Verdict:
     what = f"a body of {LARGEST // 1_000_000} MB, about the sender's largest,"
     remedy = (
         "allow 4 MB on this path in every proxy (nginx: client_max_body_size 4m) and in the application"
-        " (BodyLimits(most_bytes=…))".replace("…", "4 * 2**20")
+        " (BodyLimits(most_bytes=4 * 2**20))"
     )
     if answer.status == 413:
         return problem(f"{what} is too large for it: 413", remedy)
+    if answer.status == 408 or answer.failure.startswith("no answer"):
+        return warning(
+            f"{what} got {answer}: it did not come in time", "allow more time for reading, or try from a better line"
+        )
     if not answer.status:
         return problem(f"{what} got {answer.failure}: something on the way cuts it", remedy)
-    if answer.status == 408:
-        return warning(f"{what} got 408: it did not come in time", "allow more time for reading, or try a better line")
     if answer.refused:
         return ok(f"{what} is read, and refused for its signature ({answer})")
     return _judged(f"{what} signed with another secret,", answer)
@@ -109,7 +114,7 @@ def _judged(what: str, answer: Answer) -> Verdict:
     if answer.accepted:
         return problem(f"{what} is accepted ({answer}): anybody can send events", _VERIFY)
     if answer.status == 429:
-        return warning(f"{what} got 429: requests are limited", "let the sender's requests pass the rate limit")
+        return warning(f"{what} got 429: requests are limited", _LIMITED)
     if answer.status == 503 and answer.outcome == "unavailable":
         return problem(
             f"{what} got 503 unavailable: the receiver can verify nothing",

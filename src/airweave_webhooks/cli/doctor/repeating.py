@@ -114,4 +114,4 @@ def _speaks_of_a_copy(answer: Answer) -> bool:
 
 def _counted(answers: Sequence[Answer]) -> list[tuple[str, int]]:
     said = [str(answer) for answer in answers]
-    return [(what, said.count(what)) for what in dict.fromkeys(said)]
+    return sorted(((what, said.count(what)) for what in set(said)), key=lambda one: (one[1], one[0]))

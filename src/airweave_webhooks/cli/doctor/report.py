@@ -80,7 +80,7 @@ class Report:
     def hint(self, text: str) -> None:
         """Say what else could be done."""
         if not self._as_json:
-            self._progress.print(Text(text))
+            self._progress.print(Text(one_line(text)))
 
     def _print_skipped(self) -> None:
         if not self._skipped:

@@ -41,7 +41,7 @@ async def secrets(program: Program) -> Verdict:
         )
     except SecretLookupFailed as error:
         return problem(
-            one_line(str(error)), "make the callable that was passed as secrets= return 'whsec_…', or a list"
+            one_line(str(error)), "make the callable that was passed as secrets= return 'whsec_...', or a list"
         )
     return _judged(keys)
 

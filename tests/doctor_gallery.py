@@ -193,7 +193,8 @@ async def raw(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awa
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await answer(reader, writer)
+            with contextlib.suppress(ConnectionError):
+                await answer(reader, writer)
         finally:
             writer.close()
 

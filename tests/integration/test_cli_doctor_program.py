@@ -103,7 +103,7 @@ async def test_memory_and_several_processes(tmp_path: Path) -> None:
 
 
 STORES = """
-import asyncio
+import asyncio, threading
 
 class Stuck(MemoryStore):
     async def open(self):
@@ -115,9 +115,7 @@ class Strange:
         raise RuntimeError("whsec_hunter2hunter2")
 
 def slow():
-    import time
-    time.sleep(0.6)
-    return SECRET
+    threading.Event().wait(600)
 """
 
 

@@ -128,10 +128,12 @@ def test_each_finding_is_on_the_page() -> None:
     """With what is looked at, and why; and no other one."""
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
     _, endpoint, receiver = re.split(r"^## An endpoint$|^## A receiver$", page, flags=re.MULTILINE)
-    for text, checks in ((endpoint, outside.CHECKS), (receiver, inside.CHECKS)):
+    names = ([check.name for check in outside.CHECKS], [check.name for check in inside.CHECKS])
+    for text, expected in zip((endpoint, receiver), names, strict=True):
         rows = re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)
-        assert [name for row in rows for name in re.findall(r"`([^`]+)`", row)] == [check.name for check in checks]
+        assert [name for row in rows for name in re.findall(r"`([^`]+)`", row)] == expected
 
 
 def test_names_fit_their_column() -> None:
-    assert max(len(check.name) for check in (*outside.CHECKS, *inside.CHECKS)) == NAME_WIDTH
+    names = [check.name for check in outside.CHECKS] + [check.name for check in inside.CHECKS]
+    assert max(map(len, names)) == NAME_WIDTH

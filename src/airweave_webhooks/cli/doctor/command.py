@@ -1,7 +1,9 @@
 """`airweave-webhooks doctor`: the command."""
 
 import asyncio
+import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -117,7 +119,11 @@ def _examine_program(program: "Program", *, as_json: bool) -> int:
     urls = [url] if (url := settings().get("url")) else [server.url for server in local_servers()]
     for url in urls:
         report.hint(f"from outside: airweave-webhooks doctor {url}")
-    return _code(report, unanswered=program.unanswered)
+    code = _code(report, unanswered=program.unanswered)
+    if report.stuck:  # in a thread, such as a lookup of secrets that never answers: it would be waited for
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _go_through(checks: "Sequence[Check[P]]", patient: P, *, as_json: bool) -> "Report":
@@ -130,8 +136,16 @@ def _go_through(checks: "Sequence[Check[P]]", patient: P, *, as_json: bool) -> "
         async for finding in examine(checks, patient, report.showing):
             report.add(finding)
 
-    asyncio.run(run())
+    runner = asyncio.Runner()
+    try:
+        runner.run(run())
+    except BaseException:
+        runner.close()
+        raise
     report.end()
+    report.stuck = bool(asyncio.all_tasks(runner.get_loop()))
+    if not report.stuck:
+        runner.close()
     return report
 
 

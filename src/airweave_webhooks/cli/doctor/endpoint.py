@@ -181,6 +181,8 @@ def _failure(error: httpx.HTTPError) -> str:
     match error:
         case httpx.ConnectError():
             return f"no connection ({what})"
+        case httpx.ReadError():
+            return "the connection was closed without an answer"
         case httpx.RemoteProtocolError() if "disconnected" in what:
             return "the connection was closed without an answer"
         case httpx.RemoteProtocolError():

@@ -36,6 +36,8 @@ class Report:
 
     def __init__(self, *, as_json: bool) -> None:
         self.levels: Counter[Level] = Counter()
+        self.stuck = False
+        """Whether something that was looked at has not ended."""
         self._as_json = as_json
         self._console = tables.console()
         self._progress = tables.console(stderr=True)

@@ -124,6 +124,26 @@ class Receiver(Router):
         return any(not loop.is_closed() for loop in self._pipelines)
 
     @property
+    def keyring(self) -> Keyring:
+        """Whose keys verify a request."""
+        return self._keyring
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds that a signature's timestamp may lie in the past or in the future."""
+        return self._tolerance
+
+    @property
+    def retention(self) -> float:
+        """Seconds for which finished deliveries are remembered."""
+        return self._retention
+
+    @property
+    def body_limits(self) -> BodyLimits:
+        """Bounds on what strangers may send."""
+        return self._limits
+
+    @property
     def deliveries(self) -> Deliveries:
         """What operators do with the deliveries in the store: search, replay, purge, count.
 

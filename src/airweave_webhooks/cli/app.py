@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from airweave_webhooks.cli import config, deliveries, events, health, sign, verify, worker
+from airweave_webhooks.cli.doctor.command import doctor
 from airweave_webhooks.cli.exits import CODES, endings
 from airweave_webhooks.cli.options import settings
 
@@ -26,6 +27,7 @@ app: Final = typer.Typer(
 )
 app.command("sign", rich_help_panel=DEVELOP)(sign.sign)
 app.command("verify", rich_help_panel=DEVELOP)(verify.verify)
+app.command("doctor", rich_help_panel=DEVELOP)(doctor)
 app.command("worker", rich_help_panel=OPERATE)(worker.worker)
 app.add_typer(deliveries.app, name="deliveries", rich_help_panel=OPERATE)
 app.command("health", rich_help_panel=OPERATE)(health.health)

@@ -124,6 +124,15 @@ class PostgresStore(PostgresInbox):
         async with self._connected() as connections:
             await self._bring_up_to_date(connections)
 
+    async def migrates_on_opening(self) -> bool:
+        """Say whether `open` would make or change tables now. Changes nothing.
+
+        Raises:
+            ConfigurationError, StoreUnavailable: as `open` does.
+        """
+        async with self._connected() as connections:
+            return self._migrate and await self._version(connections.fetch) != sql.NEWEST
+
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncGenerator["Connections"]:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """`sqlite:///path`, the embedded default: durable, shared by the processes of one machine."""
 
+import asyncio
 import os
 import sqlite3
 import time
@@ -63,6 +64,10 @@ class SQLiteStore:
             ConfigurationError: the file cannot be used; the message says what to do.
         """
         await self._file.open()
+
+    async def migrates_on_opening(self) -> bool:
+        """Say whether `open` would make the file, or make or change tables. Changes nothing."""
+        return await asyncio.to_thread(sql.is_outdated, self.path)
 
     async def close(self) -> None:
         """Finish what is under way and close the file."""

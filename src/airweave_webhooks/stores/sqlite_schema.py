@@ -1,10 +1,12 @@
 """The schema of the SQLite store, in numbered steps, and the record's way into a row and back."""
 
+import contextlib
 import functools
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
@@ -276,6 +278,9 @@ def _time(seconds: float | None) -> datetime | None:
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
+_DELIVERIES: Final = "SELECT 1 FROM sqlite_master WHERE name = 'deliveries'"
+
+
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Bring the file up to date, in one transaction that other processes wait for.
 
@@ -293,7 +298,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
                 f"{path} was written by a newer version of airweave-webhooks (schema {version}, this one knows"
                 f" {newest}): upgrade the package, or use another file"
             )
-        foreign = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone()
+        foreign = connection.execute(_DELIVERIES).fetchone()
         if version == 0 and foreign:
             raise ConfigurationError(
                 f"{path} has a table `deliveries` that is not ours: give the receiver a file of its own"
@@ -306,6 +311,20 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def is_outdated(path: str) -> bool:
+    """Say whether a file is missing, or lacks tables that this version needs and would make."""
+    file = Path(path).absolute()
+    if not file.exists():
+        return file.parent.is_dir()  # if not, it cannot be made
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            version = _version(connection)
+            foreign = connection.execute(_DELIVERIES).fetchone()
+            return version < len(MIGRATIONS) and not (version == 0 and foreign)
+    except sqlite3.Error:
+        return False
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import os
 import time
-import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, Self
 
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from airweave_webhooks import asgi
+from airweave_webhooks import asgi, openings
 from airweave_webhooks.bodies import BodyLimits
 from airweave_webhooks.delivery import FAILED, Delivery, Reply
 from airweave_webhooks.errors import (
@@ -35,19 +33,6 @@ from airweave_webhooks.stores import Store, store_from_url
 from airweave_webhooks.telemetry import Observer, Observers, logger, tell
 
 DAY: Final = 86_400.0
-
-# Receivers that are open in this process.
-_open_receivers: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for receiver in list(_open_receivers):
-        receiver.forget_what_a_fork_inherited()
-
-
-# Asking each time whether this is still the process that opened a receiver would be a system call per request.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Receiver(Router):
@@ -280,7 +265,7 @@ class Receiver(Router):
         self._keyring.open()
         for other in [other for other in self._pipelines if other.is_closed()]:
             self._references.pop(self._pipelines.pop(other), None)
-        self._refuse_a_twin()
+        openings.refuse_a_twin(self)
         pipeline = Pipeline(
             name=self.name,
             store=self.store,
@@ -291,21 +276,13 @@ class Receiver(Router):
             table=lambda: self.table,
         )
         self._pipelines[loop] = pipeline
-        _open_receivers.add(self)
+        openings.note(self)
         return pipeline
 
     def forget_what_a_fork_inherited(self) -> None:
         """Be closed, in the child of a fork: what the parent opened is not ours to use, and not ours to destroy."""
         self._inherited = (self._pipelines, self._references)
         self._pipelines, self._references = {}, {}
-
-    def _refuse_a_twin(self) -> None:
-        for other in _open_receivers:
-            if other is not self and other.is_open and other.name == self.name and other.store == self.store:
-                raise ConfigurationError(
-                    f"two receivers called {self.name!r} share {self.store!r}: each would take the other's deliveries"
-                    " for duplicates and acknowledge them unhandled; give each a name=… of its own"
-                )
 
     async def __aenter__(self) -> Self:
         """Open: check the handlers, read the secret, connect to the store. Entering twice counts references.

@@ -29,7 +29,7 @@ ROOMS: Final = [
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
     "backlog, bodies, claiming, execution, grace, health, housekeeping, leases, selection",
-    "holder, operations",
+    "holder, openings, operations",
     "worker",
     "pipeline",
     "asgi",

@@ -124,6 +124,11 @@ class Receiver(Router):
         return any(not loop.is_closed() for loop in self._pipelines)
 
     @property
+    def serves_tenants(self) -> bool:
+        """Whether each tenant has secrets of its own."""
+        return self._keyring.serves_tenants
+
+    @property
     def deliveries(self) -> Deliveries:
         """What operators do with the deliveries in the store: search, replay, purge, count.
 

@@ -35,7 +35,8 @@ ROOMS: Final = [
     "asgi",
     "receiver",
     "face",
-    "integrations, testing, cli",
+    "integrations, testing",
+    "cli",
 ]
 LEVELS: Final = {room: level for level, line in enumerate(ROOMS) for room in line.split(", ")}
 

@@ -8,15 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from airweave_webhooks.cli.tracebacks import users_frames, what_it_says
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing.nearest import nearest
-
-SHOWN_FRAMES: Final = 3
-"""Of the traceback of a module that cannot be imported."""
-
-# Where an import fails that a user can do nothing about.
-_OURS: Final = (str(Path(__file__).parents[1]), importlib.__file__, "<frozen importlib")
 
 
 def load(target: str, app_dir: Path | None = None) -> Receiver:
@@ -75,13 +70,8 @@ def _import(name: str, app_dir: Path | None) -> ModuleType:
 
 def _failure(name: str, error: BaseException) -> str:
     """Say what went wrong, and where in the user's program."""
-    frames = [
-        traceback.FrameSummary(frame.filename, frame.lineno, frame.name)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_OURS)
-    ]
-    lines = "".join(traceback.format_list(frames[-SHOWN_FRAMES:])).splitlines()
-    lines += "".join(traceback.format_exception_only(error)).splitlines()
+    lines = "".join(traceback.format_list(users_frames(error))).splitlines()
+    lines += what_it_says(error).splitlines()
     return "\n".join([f"importing {name} failed:", *(f"  {line}" for line in lines)])
 
 

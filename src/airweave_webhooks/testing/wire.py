@@ -34,6 +34,16 @@ class Answer(NamedTuple):
     status: int | None = None
     outcome: str | None = None
     retry_after: str = ""
+    content_type: str | None = None
+    location: str | None = None
+    reason: str | None = None
+
+
+class NoAnswer(NamedTuple):
+    """Why nothing came back."""
+
+    failure: Failure
+    reason: str | None = None
 
 
 class Wire:
@@ -76,14 +86,14 @@ class Wire:
         with self._client() as client:
             started = time.perf_counter()
             response = await self._send(client, request)
-            breaks = int(response == "connection")
-            repeated = response == "connection" and time.perf_counter() - started < QUICK_BREAK
+            breaks = int(_broke(response))
+            repeated = _broke(response) and time.perf_counter() - started < QUICK_BREAK
             if repeated:
                 response = await self._send(client, request)
-                breaks += response == "connection"
+                breaks += _broke(response)
             seconds = time.perf_counter() - started
-            if isinstance(response, str):
-                return Answer(seconds, breaks, repeated, error=response)
+            if isinstance(response, NoAnswer):
+                return Answer(seconds, breaks, repeated, error=response.failure, reason=response.reason)
             return Answer(
                 seconds,
                 breaks,
@@ -91,6 +101,8 @@ class Wire:
                 status=response.status_code,
                 outcome=await self._outcome(response),
                 retry_after=response.headers.get("retry-after", ""),
+                content_type=response.headers.get("content-type"),
+                location=response.headers.get("location"),
             )
 
     async def head(self) -> int | None:
@@ -127,15 +139,15 @@ class Wire:
         finally:
             self._idle.append(client)
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | Failure:
+    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | NoAnswer:
         """Send, and return the answer with its body unread."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await client.send(request, stream=True, follow_redirects=False)
         except (TimeoutError, httpx.TimeoutException):
-            return "timeout"
-        except httpx.TransportError:
-            return "connection"
+            return NoAnswer("timeout")
+        except httpx.TransportError as error:
+            return NoAnswer("connection", str(error) or type(error).__name__)
 
     async def _outcome(self, response: httpx.Response) -> str | None:
         """Read the body for its `status` word. Nothing wrong with it changes what the HTTP status said."""
@@ -153,3 +165,7 @@ class Wire:
                     return None
         except (TimeoutError, httpx.RequestError, ValueError, RecursionError):
             return None
+
+
+def _broke(response: httpx.Response | NoAnswer) -> bool:
+    return isinstance(response, NoAnswer) and response.failure == "connection"

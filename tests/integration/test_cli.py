@@ -1,12 +1,8 @@
 """The command `airweave-webhooks`, as a process of its own."""
 
 import asyncio
-import contextlib
 import json
-import os
-import pty
 import re
-import select
 import shlex
 import signal
 import subprocess
@@ -20,10 +16,9 @@ import pytest
 
 from airweave_webhooks import SQLiteStore
 from airweave_webhooks.testing.payloads import payload
+from commands import Folder
 from conftest import SECRET
 from inbox_records import Filler
-
-COMMAND = Path(sys.executable).with_name("airweave-webhooks")
 
 APP = f"""
 from airweave_webhooks import Inbox, Receiver, SyncEvent
@@ -47,16 +42,13 @@ app = Application()
 """
 
 
-class Shop:
+class Shop(Folder):
     """A folder with an application and its store."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.store = SQLiteStore(folder / "shop.db")
         self.write("shop.py", APP)
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text)
 
     def fill(self, what: str, *arguments: Any, **changed: Any) -> None:
         async def run() -> None:
@@ -65,22 +57,6 @@ class Shop:
             await self.store.close()
 
         asyncio.run(run())
-
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [str(COMMAND), *arguments],
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def deliveries(self, verb: str, *arguments: str, code: int = 0, **environment: str) -> str:
         """What a verb prints, when it ends as it should."""
@@ -390,38 +366,6 @@ def test_replay_as_json(filled: Shop) -> None:
     assert result == {"dry_run": False, "found": 1, "replayed": 1, "skipped": {}, "names": {}}
 
 
-def on_a_terminal(shop: Shop, answer: str, *arguments: str) -> tuple[int, str]:
-    """Run a command on a terminal of its own, and answer what it asks; `^C` interrupts it.
-
-    Returns:
-        The exit code, and what was on the terminal.
-    """
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [str(COMMAND), *arguments],
-        cwd=shop.folder,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # the end
-        while chunk := os.read(ours, 4096):
-            shown += chunk
-            if b"[y/N]:" in shown and answer:
-                if answer != "^C":
-                    os.write(ours, answer.encode() + b"\n")
-                else:
-                    process.send_signal(signal.SIGINT)
-                    while not select.select([ours], [], [], 1)[0]:  # it came between the question and the reading
-                        process.send_signal(signal.SIGINT)
-                answer = ""
-    os.close(ours)
-    return process.wait(30), shown.decode()
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "last"),
     [
@@ -432,7 +376,7 @@ def on_a_terminal(shop: Shop, answer: str, *arguments: str) -> tuple[int, str]:
 )
 def test_a_replay_asks_on_a_terminal(filled: Shop, answer: str, code: int, last: str) -> None:
     """With the number; and shows how far it is."""
-    ended, shown = on_a_terminal(filled, answer, "deliveries", "replay", "shop:receiver", "--all-dead")
+    ended, shown = filled.on_a_terminal(answer, "deliveries", "replay", "shop:receiver", "--all-dead")
     assert ended == code, shown
     assert "Replay 1 delivery? [y/N]:" in shown
     assert last in shown
@@ -440,7 +384,7 @@ def test_a_replay_asks_on_a_terminal(filled: Shop, answer: str, code: int, last:
 
 
 def test_a_replay_of_nothing_does_not_ask(shop: Shop) -> None:
-    ended, shown = on_a_terminal(shop, "", "deliveries", "replay", "shop:receiver", "--all-dead")
+    ended, shown = shop.on_a_terminal("", "deliveries", "replay", "shop:receiver", "--all-dead")
     assert ended == 0
     assert "0 deliveries replayed" in shown
     assert "[y/N]" not in shown
@@ -454,7 +398,7 @@ def test_the_log_of_a_worker_on_a_terminal(shop: Shop) -> None:
         f"receiver = Receiver(store='sqlite:///bare.db', secrets='{SECRET}', mode=Inbox(worker=False))\n"
         "threading.Timer(1.5, os.kill, (os.getpid(), 15)).start()\n",
     )
-    ended, shown = on_a_terminal(shop, "", "worker", "bare:receiver")
+    ended, shown = shop.on_a_terminal("", "worker", "bare:receiver")
     assert ended == 0, shown
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", shown))
     assert "INFO worker" in text

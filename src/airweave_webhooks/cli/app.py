@@ -8,16 +8,20 @@ from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import deliveries, worker
+from airweave_webhooks.cli import capture, deliveries, dev, send, trigger, worker
 from airweave_webhooks.cli.exits import endings
 from airweave_webhooks.cli.options import settings
 
 app: Final = typer.Typer(
-    help="Look after what an airweave-webhooks receiver has received.",
+    help="Develop an airweave-webhooks receiver, run its worker, and look after what it has received.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("dev")(dev.dev)
+app.command("trigger")(trigger.trigger)
+app.command("capture")(capture.capture)
+app.command("send")(send.send)
 app.command("worker")(worker.worker)
 app.add_typer(deliveries.app, name="deliveries")
 

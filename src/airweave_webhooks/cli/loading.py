@@ -14,6 +14,21 @@ from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing.nearest import nearest
 
 
+def split(target: str) -> tuple[str, str]:
+    """Read `module:receiver`.
+
+    Raises:
+        OperatorError: it is not written so.
+    """
+    name, colon, path = target.partition(":")
+    words = [*name.split("."), *path.split(".")]
+    if not colon or name.endswith(".py") or not all(word.isidentifier() for word in words):
+        hint = name.removesuffix(".py").strip("./").replace("/", ".")
+        better = f"; did you mean {hint}:{path or 'receiver'}?" if hint and hint != name else ""
+        raise OperatorError(f"{target!r}: write module:receiver, as in app:receiver{better}")
+    return name, path
+
+
 def load(target: str, app_dir: Path | None = None) -> Receiver:
     """Import a module and find a receiver in it.
 
@@ -25,12 +40,7 @@ def load(target: str, app_dir: Path | None = None) -> Receiver:
         OperatorError: `target` is not written so.
         ConfigurationError: there is no receiver; says what there is.
     """
-    name, colon, path = target.partition(":")
-    words = [*name.split("."), *path.split(".")]
-    if not colon or name.endswith(".py") or not all(word.isidentifier() for word in words):
-        hint = name.removesuffix(".py").strip("./").replace("/", ".")
-        better = f"; did you mean {hint}:{path or 'receiver'}?" if hint and hint != name else ""
-        raise OperatorError(f"{target!r}: write module:receiver, as in app:receiver{better}")
+    name, path = split(target)
     folder = str((app_dir or Path.cwd()).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)

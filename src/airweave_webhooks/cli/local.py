@@ -1,18 +1,19 @@
 """How `trigger` finds the secret of a `dev` in another terminal: a file that only the user can read, while it runs."""
 
 import contextlib
+import importlib
 import json
 import os
 import stat
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 import platformdirs
 
-from airweave_webhooks.cli.settings import Setting, Settings
+from airweave_webhooks.cli.settings import Setting, Settings, variable
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.keyring import SECRET_VARIABLE
 
@@ -24,12 +25,19 @@ class LocalServer(NamedTuple):
 
     pid: int
     url: str
-    secret: str
+    secret: str | None
+    """None where it is the one that is set: that is not written down once more."""
 
 
 @contextlib.contextmanager
-def announced(url: str, secret: str) -> Generator[None]:
-    """Let the user's other processes find this one's secret, inside the block.
+def announced(url: str, secret: str | None) -> Generator[None]:
+    """Let the user's other processes find this one, and its secret, inside the block.
+
+    The file is locked meanwhile: a process id alone could be somebody else's by now.
+
+    Args:
+        url: where it is.
+        secret: what it verifies with; None for what is set.
 
     Raises:
         ConfigurationError: the folder for it is not the user's alone.
@@ -40,12 +48,14 @@ def announced(url: str, secret: str) -> Generator[None]:
         file.unlink()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - of a descriptor
+        _lock(stream)
         json.dump(server._asdict(), stream)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
+        stream.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
 
 
 def local_servers() -> list[LocalServer]:
@@ -56,7 +66,7 @@ def local_servers() -> list[LocalServer]:
             server = LocalServer(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             continue  # it is being written, or removed
-        if _runs(server.pid):
+        if _runs(server.pid) and _is_locked(file):
             found.append(server)
         else:
             file.unlink(missing_ok=True)
@@ -76,11 +86,11 @@ def destination(settings: Settings, to: str | None = None) -> Destination:
     """Find where to send: what a flag or a setting says, or a server of ours that runs on this machine.
 
     Raises:
-        OperatorError: nothing says where to, or several would do.
+        OperatorError: nothing says where to, or several would do, or it is no URL.
         ConfigurationError: there is no secret for it.
     """
     servers = local_servers()
-    url = to or settings.get("url")
+    url = settings.get("url") if to is None else _checked(to)
     if url is None:
         if len(servers) != 1:
             which = " or ".join(server.url for server in servers)
@@ -92,10 +102,28 @@ def destination(settings: Settings, to: str | None = None) -> Destination:
             raise OperatorError(why)
         url = servers[0].url
     for server in servers:
-        if _same_place(server.url, url):
+        if server.secret is not None and same_place(server.url, url):
             return Destination(url, (server.secret,), f"the local server {server.pid}")
     secret = secret_of(settings)
     return Destination(url, tuple(secret.value.split()), secret.source)
+
+
+def _checked(url: str) -> str:
+    """A URL from the command line, where others can read it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise OperatorError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        hint = f"; did you mean http://{url}?" if "://" not in url else ""
+        raise OperatorError(f"{url!r}: write a whole URL, as in http://127.0.0.1:8000/webhooks{hint}")
+    if parts.password is not None:
+        raise OperatorError(
+            f"{parts.scheme}://…@{parts.hostname}: others can read a password on the command line; set"
+            f" {variable('url')} instead"
+        )
+    return url
 
 
 def secret_of(settings: Settings) -> Setting:
@@ -112,8 +140,8 @@ def secret_of(settings: Settings) -> Setting:
     return Setting(settings.secret.value.replace(",", " "), settings.secret.source)
 
 
-def _same_place(one: str, other: str) -> bool:
-    """Whether two URLs name the same server; its receiver answers on every path."""
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs name the same server of this machine; its receiver answers on every path."""
     return _origin(one) == _origin(other)
 
 
@@ -152,3 +180,28 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _lock(stream: TextIO) -> None:
+    if fcntl := _fcntl():
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether the process that announced itself in `file` still has it open."""
+    fcntl = _fcntl()
+    if fcntl is None:
+        return True
+    try:
+        with file.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _fcntl() -> Any:
+    """Python's module for locks on files, which only POSIX has."""
+    return importlib.import_module("fcntl") if os.name == "posix" else None

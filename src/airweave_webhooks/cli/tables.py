@@ -68,11 +68,11 @@ def shown(record: Record, *, with_body: bool) -> Group:
     """Show all that is known about a delivery."""
     parts: list[RenderableType] = [_facts(record)]
     if record.results:
-        parts += [_title("Handlers"), _grid(sorted(record.results.items()))]
+        parts += [_title("Handlers"), grid(sorted(record.results.items()))]
     if record.notes:
         parts += [_title("What happened"), _notes(record)]
     if record.origin is not None and record.origin.headers:
-        parts += [_title("Headers"), _grid(sorted(record.origin.headers.items()))]
+        parts += [_title("Headers"), grid(sorted(record.origin.headers.items()))]
     if with_body:
         parts += [_title("Body"), _body(record.body)]
     return Group(*parts)
@@ -102,7 +102,7 @@ def _facts(record: Record) -> Table:
         ("error", record.error),
         ("body", "not held" if record.body is None else size(len(record.body))),
     ]
-    return _grid([(name, text) for name, text in lines if text])
+    return grid([(name, text) for name, text in lines if text])
 
 
 def _notes(record: Record) -> Table:
@@ -154,14 +154,15 @@ def counted(receiver: str, stats: Stats, store: object) -> Group:
         ("leases lost", f"{backlog.leases_lost:,}; {backlog.suspects:,} due deliveries lost two or more"),
         ("worker", "never seen" if backlog.worker_seen is None else f"seen {age(backlog.worker_seen)} ago"),
     ]
-    return Group(_grid(facts), Text(), table if types else Text("no deliveries"))
+    return Group(grid(facts), Text(), table if types else Text("no deliveries"))
 
 
 def _columns(*, expand: bool = True, gap: int = 1) -> Table:
     return Table(box=None, expand=expand, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
 
 
-def _grid(lines: Iterable[tuple[str, str]]) -> Table:
+def grid(lines: Iterable[tuple[str, str]]) -> Table:
+    """Names and what there is to say about each; a name can be empty."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")

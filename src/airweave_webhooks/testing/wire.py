@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 import ssl
 import time
 from collections.abc import Generator, Mapping
@@ -147,7 +149,7 @@ class Wire:
         except (TimeoutError, httpx.TimeoutException):
             return NoAnswer("timeout")
         except httpx.TransportError as error:
-            return NoAnswer("connection", str(error) or type(error).__name__)
+            return NoAnswer("connection", _reason(error))
 
     async def _outcome(self, response: httpx.Response) -> str | None:
         """Read the body for its `status` word. Nothing wrong with it changes what the HTTP status said."""
@@ -169,3 +171,17 @@ class Wire:
 
 def _broke(response: httpx.Response | NoAnswer) -> bool:
     return isinstance(response, NoAnswer) and response.failure == "connection"
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, below what the libraries made of it."""
+    found, here = str(error) or type(error).__name__, error.__cause__ or error.__context__
+    while here is not None:
+        if isinstance(here, BaseExceptionGroup):  # several addresses were tried
+            here = here.exceptions[-1]
+        if isinstance(here, OSError) and here.strerror:
+            # asyncio says only what it did where the system said why.
+            known = here.errno is not None and not isinstance(here, socket.gaierror | ssl.SSLError)
+            found = os.strerror(here.errno or 0) if known else here.strerror
+        here = here.__cause__ or here.__context__
+    return found

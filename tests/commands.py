@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 COMMAND = Path(sys.executable).with_name("airweave-webhooks")
 PATIENCE = 30.0
@@ -106,17 +106,19 @@ class Serving:
         assert process.stdout is not None
         assert process.stderr is not None
         self._readers = [
-            threading.Thread(target=self._read, args=[process.stdout, self._new.put], daemon=True),
-            threading.Thread(target=self._read, args=[process.stderr, self.errors.append], daemon=True),
+            threading.Thread(target=self._read_out, args=[process.stdout], daemon=True),
+            threading.Thread(target=self._read_errors, args=[process.stderr], daemon=True),
         ]
         for reader in self._readers:
             reader.start()
 
-    @staticmethod
-    def _read(stream: Any, take: Callable[[Any], object]) -> None:
+    def _read_out(self, stream: IO[str]) -> None:
         for line in stream:
-            take(line.rstrip("\n"))
-        take(None)
+            self._new.put(line.rstrip("\n"))
+        self._new.put(None)
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        self.errors.extend(line.rstrip("\n") for line in stream)
 
     def line(self, pattern: str) -> str:
         """Wait for a line that has `pattern` in it, and return that; the lines before it are read with it."""
@@ -158,5 +160,10 @@ class Serving:
         return code
 
     def kill(self) -> None:
+        """End it, if it has not ended; what it started ends with it."""
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.ended()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.process.stdout.close()
+        self.process.stderr.close()

@@ -38,7 +38,7 @@ class How(NamedTuple):
     def said(self) -> str:
         """What is special about it, for people; empty if nothing is."""
         parts = [
-            "its body changed after signing" if self.tamper else "",
+            "changed after signing" if self.tamper else "",
             "signed an hour ago" if self.stale else "",
             "sent twice" if self.duplicate else "",
             f"sent {self.concurrent} times at once" if self.concurrent > 1 else "",

@@ -158,7 +158,8 @@ def _origin(url: str) -> tuple[str | None, int | None]:
 def _folder() -> Path:
     with warnings.catch_warnings(action="ignore"):  # without XDG_RUNTIME_DIR it is in the folder for temporary files
         folder = platformdirs.user_runtime_path(APP)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # or the next process takes another folder
+    folder.mkdir(mode=0o700, exist_ok=True)
     if os.name == "posix":
         found = folder.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -234,10 +233,13 @@ def test_another_secret(shop: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_interrupted(shop: Folder, as_json: list[str]) -> None:
+def test_interrupted(served: tuple[Folder, Serving], as_json: list[str]) -> None:
     """What was done so far is told."""
-    sending = shop.start("trigger", "sync.failed", "--repeat", "10000", "--rate", "50", *as_json)
-    time.sleep(2)
+    shop, dev = served
+    name = f"collection_readable_id=interrupted{len(as_json)}"
+    sending = shop.start("trigger", "sync.failed", "--repeat", "10000", "--rate", "50", "--set", name, *as_json)
+    for _ in range(3):
+        dev.line(f"interrupted{len(as_json)}")
     sending.send_signal(signal.SIGINT)
     out, err = sending.communicate(timeout=30)
     assert sending.returncode == 130

@@ -99,7 +99,7 @@ def runs(*errors: BaseException | None) -> Sequence[journals.Run]:
     return found[0].runs
 
 
-EVERY = [
+EVERY: list[Entry] = [
     Refusal(401, "unauthorized", "stale: signed 3601 s ago by this host's clock, 300 s are allowed " * 2),
     Answered(delivery(), PROCESSED, 0.0123, tuple(runs(None, ValueError("x" * 300), Retry("later"), Reject("never")))),
     Answered(delivery(attempt=2, tenant="acme", id="msg_" + "y" * 27), Reply(409, "in_progress", 1), 11.0, ()),

@@ -165,13 +165,13 @@ def put(made: dict[str, Any], path: Sequence[str], value: Any) -> None:
     Raises:
         OperatorError: something on the way is no object.
     """
-    here: Any = made
+    here = made
     for depth, name in enumerate(path[:-1], 1):
         if here.get(name) is None:
             here[name] = {}
-        here = here[name]
-        if not isinstance(here, dict):
+        if not isinstance(here[name], dict):
             raise OperatorError(f"--set {'.'.join(path)}: {'.'.join(path[:depth])} is no object")
+        here = here[name]
     here[path[-1]] = value
 
 

@@ -133,8 +133,10 @@ def _meaning(delivery: Delivery, outcome: str) -> str | None:
 def collection_of(delivery: Delivery) -> str | None:
     """The readable id of the collection that an event is about, if it says one."""
     event = delivery.event
-    found = event.payload if isinstance(event, UnknownEvent) else {}
-    name = found.get("collection_readable_id", getattr(event, "collection_readable_id", None))
+    if isinstance(event, UnknownEvent):
+        name = event.payload.get("collection_readable_id")
+    else:
+        name = getattr(event, "collection_readable_id", None)
     return name if isinstance(name, str) else None
 
 
@@ -160,7 +162,12 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
 
 
 def _as_run(run: Run) -> dict[str, Any]:
-    shown = {"handler": run.handler, "result": run.verdict, "milliseconds": round(run.seconds * 1000, 3), "error": None}
+    shown: dict[str, Any] = {
+        "handler": run.handler,
+        "result": run.verdict,
+        "milliseconds": round(run.seconds * 1000, 3),
+        "error": None,
+    }
     if run.error is not None:
         shown["error"] = redacted(_said(run))
         shown["frames"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in users_frames(run.error)]

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Generator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httpx
 
@@ -175,10 +175,11 @@ def _broke(response: httpx.Response | NoAnswer) -> bool:
 
 def _reason(error: BaseException) -> str:
     """What the system said, below what the libraries made of it."""
-    found, here = str(error) or type(error).__name__, error.__cause__ or error.__context__
+    found = str(error) or type(error).__name__
+    here = error.__cause__ or error.__context__
     while here is not None:
         if isinstance(here, BaseExceptionGroup):  # several addresses were tried
-            here = here.exceptions[-1]
+            here = cast("tuple[BaseException, ...]", here.exceptions)[-1]
         if isinstance(here, OSError) and here.strerror:
             # asyncio says only what it did where the system said why.
             known = here.errno is not None and not isinstance(here, socket.gaierror | ssl.SSLError)

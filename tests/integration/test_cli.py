@@ -87,7 +87,16 @@ def test_version(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "worker", "deliveries", *(f"deliveries {verb}" for verb in ["list", "show", "replay", "purge", "stats"])],
+    [
+        "",
+        "dev",
+        "trigger",
+        "capture",
+        "send",
+        "worker",
+        "deliveries",
+        *(f"deliveries {verb}" for verb in ["list", "show", "replay", "purge", "stats"]),
+    ],
 )
 def test_help(shop: Shop, command: str) -> None:
     """It fits the terminal, and says something about each option."""

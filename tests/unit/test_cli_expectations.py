@@ -93,6 +93,8 @@ def test_no_answer() -> None:
     gone = Attempt("msg_1", 0.0, 0.1, error="connection", reason="Connection refused")
     assert "did not answer in time" in str(problems([late], PLAIN, TARGET))
     assert "nothing answers at http://127.0.0.1:8000 (Connection refused)" in str(problems([gone], STALE, TARGET))
+    tls = dataclasses.replace(gone, reason="[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    assert "https for http" in str(problems([tls], PLAIN, TARGET))
     assert "(the connection broke)" in str(problems([dataclasses.replace(gone, reason=None)], PLAIN, TARGET))
 
 

@@ -162,12 +162,8 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
 
 
 def _as_run(run: Run) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "handler": run.handler,
-        "result": run.verdict,
-        "milliseconds": round(run.seconds * 1000, 3),
-        "error": None,
-    }
+    taken = round(run.seconds * 1000, 3)
+    shown: dict[str, Any] = {"handler": run.handler, "result": run.verdict, "milliseconds": taken, "error": None}
     if run.error is not None:
         shown["error"] = redacted(_said(run))
         shown["frames"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in users_frames(run.error)]

@@ -105,6 +105,11 @@ def _no_answer(attempt: Attempt, target: Target) -> str:
             " before the work is done (Inbox mode does), or look what blocks the server"
         )
     reason = one_line(attempt.reason) or "the connection broke"
+    if "SSL" in reason:
+        return (
+            f"there is no TLS connection to {target.url} ({reason}): it is https for http, or the certificate is not one"
+            " that Airweave would trust"
+        )
     return (
         f"nothing answers at {target.url} ({reason}): start the receiver, as with `airweave-webhooks dev"
         " module:receiver`, or look whether --to has the right host and port"

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Group
@@ -29,7 +29,7 @@ class Round:
 
     target: str
     app_dir: Path | None
-    secret: str
+    secret: str = field(repr=False)
     as_json: bool
     number: int = 0
     """0 without `--reload`; the first one is 1."""

@@ -43,7 +43,7 @@ class Watch:
         return [Path(name).relative_to(self._folder) for name in changed]
 
     def _look(self) -> Seen:
-        started = time.perf_counter()
+        started = time.thread_time()
         seen: dict[str, tuple[int, int, int]] = {}
         for folder, folders, files in os.walk(self._folder):
             if "pyvenv.cfg" in files:
@@ -58,5 +58,5 @@ class Watch:
                     except OSError:
                         continue  # it has gone meanwhile
                     seen[path] = (found.st_mtime_ns, found.st_size, found.st_ino)
-        self._pause = max(LOOK_EVERY, (time.perf_counter() - started) / MOST_OF_THE_TIME)
+        self._pause = max(LOOK_EVERY, (time.thread_time() - started) / MOST_OF_THE_TIME)
         return seen

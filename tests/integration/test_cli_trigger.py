@@ -237,7 +237,7 @@ def test_interrupted(served: tuple[Folder, Serving], as_json: list[str]) -> None
     """What was done so far is told."""
     shop, dev = served
     name = f"collection_readable_id=interrupted{len(as_json)}"
-    sending = shop.start("trigger", "sync.failed", "--repeat", "10000", "--rate", "50", "--set", name, *as_json)
+    sending = shop.start("trigger", "sync.failed", "--repeat", "10000", "--set", name, *as_json)
     for _ in range(3):
         dev.line(f"interrupted{len(as_json)}")
     sending.send_signal(signal.SIGINT)

@@ -107,8 +107,8 @@ def _no_answer(attempt: Attempt, target: Target) -> str:
     reason = one_line(attempt.reason) or "the connection broke"
     if "SSL" in reason:
         return (
-            f"there is no TLS connection to {target.url} ({reason}): it is https for http, or the certificate is not one"
-            " that Airweave would trust"
+            f"there is no TLS connection to {target.url} ({reason}): it is https for http, or the certificate is not"
+            " one that Airweave would trust"
         )
     return (
         f"nothing answers at {target.url} ({reason}): start the receiver, as with `airweave-webhooks dev"

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +51,13 @@ def run_announced(round_: Round, receiver: Receiver, listener: socket.socket) ->
 
 
 def run(
-    round_: Round, receiver: Receiver, listener: socket.socket, output: Output, *, quiet: bool = False
+    round_: Round,
+    receiver: Receiver,
+    listener: socket.socket,
+    output: Output,
+    *,
+    quiet: bool = False,
+    ready: Callable[[], object] = lambda: None,
 ) -> signal.Signals | None:
     """Serve until there is a signal, and return that.
 
@@ -60,12 +67,14 @@ def run(
         listener: where.
         output: is told what happens.
         quiet: whether not to say what is served.
+        ready: is called when it is served.
 
     Raises:
         ConfigurationError, StoreUnavailable: the receiver cannot be opened.
     """
 
     def opened() -> None:
+        ready()
         if quiet:
             return
         shown = _header(round_, receiver, listener) if round_.number < 2 else "serving again"

@@ -28,11 +28,14 @@ def main() -> None:
     order = json.loads(orders.readline())
     threading.Thread(target=_end_with, args=[orders], daemon=True).start()
     listener = socket.socket(fileno=order.pop("listener"))
+    served = order.pop("served")
+    for descriptor in (orders.fileno(), listener.fileno(), served):
+        os.set_inheritable(descriptor, False)  # they are nobody else's
     round_ = Round(**order | {"app_dir": order["app_dir"] and Path(order["app_dir"])})
     configure(as_json=round_.as_json)
     output = Output(as_json=round_.as_json)
     try:
-        run(round_, load(round_.target, round_.app_dir), listener, output)
+        run(round_, load(round_.target, round_.app_dir), listener, output, ready=lambda: os.write(served, b"1"))
     except WebhookError as error:
         output.say("broken", f"{error}\nserving again when it is mended", error=str(error))
         run(round_, _resting(), listener, output, quiet=True)

@@ -10,9 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -29,8 +29,6 @@ from airweave_webhooks.errors import ConfigurationError
 
 PATIENCE: Final = 2 * GRACE + 2
 """Seconds that a round gets to end, before it is ended."""
-SHORT: Final = 2.0
-"""A round that ends by itself sooner than this, in seconds, would do so again: it waits for a change."""
 
 
 class _Terminated(BaseException):
@@ -57,23 +55,22 @@ def supervise(round_: Round, listener: socket.socket) -> int:
         try:
             while True:
                 round_ = replace(round_, number=round_.number + 1)
-                with _started(round_, listener) as process:
-                    _wait(process, watch, output)
+                with _started(round_, listener) as (process, has_served):
+                    _wait(process, has_served, watch, output)
         except KeyboardInterrupt:
             return INTERRUPTED
         except _Terminated:
             return 0
 
 
-def _wait(process: "subprocess.Popen[bytes]", watch: Watch, output: Output) -> None:
-    """Wait for a reason to start anew."""
-    began = time.monotonic()
+def _wait(process: "subprocess.Popen[bytes]", has_served: Callable[[], bool], watch: Watch, output: Output) -> None:
+    """Wait for a reason to start anew. A program that ended before it served would end again: it waits for a change."""
     while not (changed := watch.changes()):
         code = process.poll()
         if code is None:
             continue
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-        waits = time.monotonic() - began < SHORT
+        waits = not has_served()
         then = "waiting for a change of a file" if waits else "starting anew"
         output.say("ended", f"the program's process was ended {how}: {then}", code=code, waits=waits)
         if not waits:
@@ -87,24 +84,31 @@ def _wait(process: "subprocess.Popen[bytes]", watch: Watch, output: Output) -> N
 
 
 @contextlib.contextmanager
-def _started(round_: Round, listener: socket.socket) -> "Generator[subprocess.Popen[bytes]]":
-    """A round in a process of its own, which ends with the block, and with this process."""
+def _started(round_: Round, listener: socket.socket) -> "Generator[tuple[subprocess.Popen[bytes], Callable[[], bool]]]":
+    """A round in a process of its own, which ends with the block, and with this process; and whether it has served."""
     theirs, ours = os.pipe()
-    order = asdict(round_) | {"app_dir": round_.app_dir and str(round_.app_dir), "listener": listener.fileno()}
+    said, served = os.pipe()
+    os.set_blocking(said, False)
+    order = asdict(round_) | {
+        "app_dir": round_.app_dir and str(round_.app_dir),
+        "listener": listener.fileno(),
+        "served": served,
+    }
     # No bytecode: that of a file which is changed twice in one second to the same length would be taken for current.
     command = [sys.executable, "-B", "-P", "-m", "airweave_webhooks.cli.supervised", str(theirs)]
     # Ctrl-C reaches all processes of a terminal. The round is to be ended by us, and only hears us when it is ready.
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process = subprocess.Popen(command, pass_fds=(theirs, listener.fileno()))  # noqa: S603 - it is ours
+        process = subprocess.Popen(command, pass_fds=(theirs, served, listener.fileno()))  # noqa: S603 - it is ours
     finally:
         os.close(theirs)
+        os.close(served)
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
     try:
         # The secret is neither in its arguments nor in its environment, which its children would inherit.
         with contextlib.suppress(BrokenPipeError):
             os.write(ours, json.dumps(order).encode() + b"\n")
-        yield process
+        yield process, partial(_has_said, said)
     finally:
         try:
             process.terminate()
@@ -114,6 +118,14 @@ def _started(round_: Round, listener: socket.socket) -> "Generator[subprocess.Po
             process.wait()
         finally:
             os.close(ours)
+            os.close(said)
+
+
+def _has_said(descriptor: int) -> bool:
+    try:
+        return bool(os.read(descriptor, 1))
+    except BlockingIOError:  # nothing yet
+        return False
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> Any:

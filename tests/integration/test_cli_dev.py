@@ -158,6 +158,7 @@ def test_tenants(shop: Folder) -> None:
         for path in ("", "/webhooks/acme"):
             assert shop.run("trigger", "sync.failed", "--to", url + path).returncode == 0
         assert [dev.event("delivery")["tenant"] for _ in range(2)] == ["dev", "acme"]
+        assert dev.end() == 130
 
 
 def changed(folder: Folder, text: str, dev: Serving) -> dict[str, Any]:

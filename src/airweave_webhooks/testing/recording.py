@@ -47,7 +47,10 @@ def write_recording(message: Message, folder: Path) -> Path:
     unfinished = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with unfinished.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())  # who records acknowledges then
         unfinished.replace(file)
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder can have become anything

@@ -12,7 +12,7 @@ from airweave_webhooks.signing import (
     diagnose,
     read_envelope,
 )
-from airweave_webhooks.telemetry import LogBudget, Observer, logger, tell
+from airweave_webhooks.telemetry import OBSERVED, LogBudget, Observer, logger, tell
 
 
 class Gate:
@@ -87,6 +87,7 @@ class Gate:
                 error.status,
                 error.diagnosis,
                 f" (message id {message_id[:64]!r}, unverified)" if message_id else "",
+                extra=OBSERVED,
             )
 
     def report_unavailable(self, error: Unavailable | ConfigurationError) -> None:

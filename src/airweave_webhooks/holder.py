@@ -14,7 +14,7 @@ from airweave_webhooks.leases import LeaseKeeper
 from airweave_webhooks.routing import Handler
 from airweave_webhooks.stores.base import Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
-from airweave_webhooks.telemetry import Observer, logger, tell
+from airweave_webhooks.telemetry import OBSERVED, Observer, logger, tell
 from airweave_webhooks.threads import LeftRunning, run_in_thread
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Holder:
                 stale=stale,
             )
             for error in outcome.failures:
-                logger.error("delivery %s: a handler failed", delivery.key, exc_info=error)
+                logger.error("delivery %s: a handler failed", delivery.key, exc_info=error, extra=OBSERVED)
             wish = conclude(lease, outcome)
             self._keeper.settling(lease)
             if not await self.settle_patiently(wish):

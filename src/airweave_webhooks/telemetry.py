@@ -10,6 +10,9 @@ from airweave_webhooks.errors import Refused
 
 logger: Final = logging.getLogger("airweave_webhooks")
 
+OBSERVED: Final = {"observed": True}
+"""`extra` of log lines that say what observers are told, too: who shows what they are told can leave these out."""
+
 
 class Observer:
     """Is told what a receiver does. Subclass it and override what you need: every method does nothing.

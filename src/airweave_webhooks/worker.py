@@ -19,7 +19,7 @@ from airweave_webhooks.modes import Inbox
 from airweave_webhooks.routing import Handler, Matched, Table
 from airweave_webhooks.stores.base import Lease, Origin, Record, Settle
 from airweave_webhooks.stores.inbox import Backlog, InboxStore, Take, Taken
-from airweave_webhooks.telemetry import Observer, logger, tell
+from airweave_webhooks.telemetry import OBSERVED, Observer, logger, tell
 
 # Seconds.
 BEAT_EVERY: Final = 5.0
@@ -321,7 +321,9 @@ class Worker:
             await self._holder.settle_patiently(wish)
         if wish.state == "dead":
             attempts = delivery.attempt if wish.started else delivery.attempt - 1
-            logger.error("delivery %s is dead (%s) after %d attempts", delivery.key, wish.reason, attempts)
+            logger.error(
+                "delivery %s is dead (%s) after %d attempts", delivery.key, wish.reason, attempts, extra=OBSERVED
+            )
         if self._observer is not None:
             tell(self._observer.settled, delivery, wish.state, wish.reason)
 

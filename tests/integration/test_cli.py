@@ -14,7 +14,7 @@ import pytest
 
 from airweave_webhooks import SQLiteStore
 from airweave_webhooks.testing.payloads import payload
-from commands import APP, Shop, on_a_terminal
+from commands import APP, Shop
 from conftest import SECRET
 
 
@@ -27,7 +27,8 @@ def test_version(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "config", "events", "health", "sign", "verify", "worker", "deliveries"),
+        *("", "capture", "config", "dev", "doctor", "events", "health", "send", "sign", "trigger", "verify"),
+        *("worker", "deliveries"),
         *(f"deliveries {verb}" for verb in ["list", "show", "tail", "replay", "purge", "stats"]),
     ],
 )
@@ -330,7 +331,7 @@ def test_replay_as_json(filled: Shop) -> None:
 )
 def test_a_replay_asks_on_a_terminal(filled: Shop, answer: str, code: int, last: str) -> None:
     """With the number; and shows how far it is."""
-    ended, shown = on_a_terminal(filled, answer, "deliveries", "replay", "shop:receiver", "--all-dead")
+    ended, shown = filled.on_a_terminal(answer, "deliveries", "replay", "shop:receiver", "--all-dead")
     assert ended == code, shown
     assert "Replay 1 delivery? [y/N]:" in shown
     assert last in shown
@@ -338,7 +339,7 @@ def test_a_replay_asks_on_a_terminal(filled: Shop, answer: str, code: int, last:
 
 
 def test_a_replay_of_nothing_does_not_ask(shop: Shop) -> None:
-    ended, shown = on_a_terminal(shop, "", "deliveries", "replay", "shop:receiver", "--all-dead")
+    ended, shown = shop.on_a_terminal("", "deliveries", "replay", "shop:receiver", "--all-dead")
     assert ended == 0
     assert "0 deliveries replayed" in shown
     assert "[y/N]" not in shown
@@ -352,7 +353,7 @@ def test_the_log_of_a_worker_on_a_terminal(shop: Shop) -> None:
         f"receiver = Receiver(store='sqlite:///bare.db', secrets='{SECRET}', mode=Inbox(worker=False))\n"
         "threading.Timer(1.5, os.kill, (os.getpid(), 15)).start()\n",
     )
-    ended, shown = on_a_terminal(shop, "", "worker", "bare:receiver")
+    ended, shown = shop.on_a_terminal("", "worker", "bare:receiver")
     assert ended == 0, shown
     text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", shown))
     assert "INFO worker" in text

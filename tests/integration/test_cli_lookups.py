@@ -19,7 +19,7 @@ from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.testing.attempts import Message
 from airweave_webhooks.testing.payloads import payload
 from airweave_webhooks.testing.recording import write_recording
-from commands import Shop, on_a_terminal
+from commands import Shop
 from conftest import OTHER_SECRET, SECRET, sign
 
 VARIABLE = "AIRWEAVE_WEBHOOK_SECRET"
@@ -367,6 +367,6 @@ def test_the_commands_on_the_page(shop: Shop, folder: Path) -> None:
 
 def test_on_a_terminal(shop: Shop) -> None:
     """There are colours."""
-    code, shown = on_a_terminal(shop, "", "events", "sync.failed")
+    code, shown = shop.on_a_terminal("", "events", "sync.failed")
     assert code == 0
     assert "\x1b[" in shown

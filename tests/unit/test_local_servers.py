@@ -1,9 +1,10 @@
 """How commands find each other on one machine: only their own user's, and only while they run."""
 
+import contextlib
+import fcntl
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,17 @@ def plant(folder: Path, name: str, content: Any) -> Path:
     return file
 
 
+@contextlib.contextmanager
+def runs(folder: Path, name: str, content: Any) -> Iterator[Path]:
+    """What another process has announced, and still runs."""
+    file = plant(folder, name, content)
+    with file.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield file
+
+
 def other(pid: int = 1, url: str = "http://127.0.0.1:9000", secret: str = OTHER_SECRET) -> dict[str, Any]:
-    """What another process of the user announces; 1 always runs."""
+    """What another process of the user announces."""
     return {"pid": pid, "url": url, "secret": secret}
 
 
@@ -83,25 +93,19 @@ def test_what_a_process_with_our_number_left_is_replaced(folder: Path) -> None:
 
 
 def test_what_was_killed_is_removed(folder: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    file = plant(folder, "1.json", other(process.pid))
+    """Also where its number is another process's by now."""
+    files = [plant(folder, f"{pid}.json", other(pid)) for pid in (1, os.getppid(), 2**22 + 1)]
     assert local_servers() == []
-    assert not file.exists()
+    assert not any(file.exists() for file in files)
 
 
-def test_another_users_process_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And on Windows, where asking would end it, each is believed to."""
-
-    def refuse(*_: Any) -> None:
-        raise PermissionError
-
+def test_without_locks_each_is_believed_to_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows."""
     plant(folder, "1.json", other())
-    monkeypatch.setattr(os, "kill", refuse)
-    assert len(local_servers()) == 1
     monkeypatch.setattr("airweave_webhooks.cli.local.os.name", "nt")
-    monkeypatch.setattr(os, "kill", None)
     assert len(local_servers()) == 1
+    with announced(URL, SECRET):
+        assert len(local_servers()) == 2
 
 
 @pytest.mark.parametrize(
@@ -206,11 +210,10 @@ def test_no_place_for_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No half file is left."""
 
-    def full(descriptor: int, *_: Any, **__: Any) -> Any:
-        os.close(descriptor)
+    def full(_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(local, "open", full, raising=False)
+    monkeypatch.setattr(local, "_lock", full)
     with pytest.raises(ConfigurationError, match="No space left on device"), announced(URL, SECRET):
         pass
     assert not list(folder.iterdir())
@@ -221,7 +224,6 @@ def test_what_is_dead_and_cannot_be_removed(folder: Path, monkeypatch: pytest.Mo
         raise PermissionError
 
     plant(folder, "1.json", other())
-    monkeypatch.setattr(local, "_runs", lambda _: False)
     monkeypatch.setattr(Path, "unlink", refuse)
     assert local_servers() == []
 
@@ -234,10 +236,8 @@ def test_a_destination_that_runs_here(to: str | None) -> None:
     assert found == Destination(to or URL, (SECRET,), f"the local server {os.getpid()}")
 
 
-@pytest.mark.parametrize(
-    "to", ["https://example.com/hook", "http://127.0.0.1", "http://127.0.0.1:8001", "http://[", "http://a:b", "x", ""]
-)
-def test_a_destination_elsewhere(to: str) -> None:
+@pytest.mark.parametrize("to", ["https://example.com/hook", "http://127.0.0.1", "http://127.0.0.1:8001", None])
+def test_a_destination_elsewhere(to: str | None) -> None:
     """Never gets a local secret."""
     with announced(URL, SECRET):
         found = destination(settings(f"{OTHER_SECRET}, {OTHER_SECRET}", url=to or "http://set"), to)
@@ -250,18 +250,48 @@ def test_a_destination_that_is_set() -> None:
         destination(settings(url="http://127.0.0.1:7"))
 
 
-def test_servers_that_cannot_be_told_apart(folder: Path) -> None:
-    """A name that is no URL is no server's, even if the server's is none either."""
-    plant(folder, "1.json", other(url="nonsense"))
-    with pytest.raises(ConfigurationError, match="no webhook secret"):
-        destination(settings(), "nonsense")
+def test_a_receiver_with_the_secret_that_is_set() -> None:
+    """It announces where it is, and not once more what it verifies with."""
+    with announced(URL, None):
+        assert local_servers() == [(os.getpid(), URL, None)]
+        assert destination(settings(SECRET)) == Destination(URL, (SECRET,), "a test")
+        with pytest.raises(ConfigurationError, match="no webhook secret"):
+            secret_in_use(settings())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("localhost:8000", "did you mean http://localhost:8000?"),
+        ("x", "did you mean http://x?"),
+        ("", "write a whole URL"),
+        ("ftp://x/", "write a whole URL"),
+        ("http:///x", "write a whole URL"),
+        ("http://[", "is no URL"),
+        ("http://x:99999/", "is no URL"),
+        ("http://me:hunter2@x/", "others can read a password on the command line"),
+    ],
+)
+def test_what_is_no_url(url: str, message: str) -> None:
+    with pytest.raises(OperatorError) as raised:
+        destination(settings(SECRET), url)
+    assert message in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[", "http://127.0.0.1:xyz"])
+def test_a_name_that_is_no_url_is_no_servers(folder: Path, url: str) -> None:
+    """Even if the server's is none either."""
+    with runs(folder, "1.json", other(url=url)), pytest.raises(ConfigurationError, match="no webhook secret"):
+        destination(settings(url=url))
+    assert not local.same_place(url, url)
 
 
 def test_no_destination_or_several(folder: Path) -> None:
     with pytest.raises(OperatorError, match="no receiver runs here"):
         destination(settings(SECRET))
-    plant(folder, "1.json", other())
-    with announced(URL, SECRET), pytest.raises(OperatorError, match=f"several .*9000 or {URL}"):
+    several = pytest.raises(OperatorError, match=f"several .*9000 or {URL}")
+    with runs(folder, "1.json", other()), announced(URL, SECRET), several:
         destination(settings(SECRET))
 
 
@@ -278,6 +308,5 @@ def test_the_secret_in_use(folder: Path) -> None:
     with announced(URL, SECRET):
         assert secret_in_use(settings(OTHER_SECRET)) == Setting(OTHER_SECRET, "a test")
         assert secret_in_use(settings()) == Setting(SECRET, f"the local server {os.getpid()}")
-        plant(folder, "1.json", other())
-        with pytest.raises(OperatorError, match="several receivers run here"):
+        with runs(folder, "1.json", other()), pytest.raises(OperatorError, match="several receivers run here"):
             secret_in_use(settings())

@@ -1,6 +1,7 @@
 """Deliveries as files: what was sent comes back to the byte, and what is no delivery is told from it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,27 +115,24 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
             write_recording(Message("msg_1", b"{}", SIGNED), folder)
 
 
-@pytest.mark.parametrize("what", ["write_bytes", "replace"])
+@pytest.mark.parametrize("what", ["os.fsync", "pathlib.Path.replace"])
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """Neither under its name nor under another one."""
 
-    def fail(path: Path, *_: Any) -> None:
-        with path.open("wb") as file:
-            file.write(b'{"id": "ms')
+    def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, what, fail)
+    monkeypatch.setattr(what, fail)
     with pytest.raises(OperatorError, match="No space left on device"):
         write_recording(Message("msg_1", b"{}", SIGNED), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_interrupted_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(path: Path, _: Any) -> None:
-        path.touch()
+    def interrupt(_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_bytes", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_recording(Message("msg_1", b"{}", SIGNED), tmp_path)
     assert not list(tmp_path.iterdir())

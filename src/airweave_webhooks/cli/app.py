@@ -12,6 +12,8 @@ from airweave_webhooks.cli import config, deliveries, events, health, sign, veri
 from airweave_webhooks.cli.doctor.command import doctor
 from airweave_webhooks.cli.exits import CODES, endings
 from airweave_webhooks.cli.options import settings
+from airweave_webhooks.cli.send import send, trigger
+from airweave_webhooks.cli.serve import capture, dev
 
 # Where --help lists a command.
 DEVELOP: Final = "Develop"
@@ -25,6 +27,10 @@ app: Final = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("dev", rich_help_panel=DEVELOP)(dev.dev)
+app.command("trigger", rich_help_panel=DEVELOP)(trigger.trigger)
+app.command("capture", rich_help_panel=DEVELOP)(capture.capture)
+app.command("send", rich_help_panel=DEVELOP)(send.send)
 app.command("sign", rich_help_panel=DEVELOP)(sign.sign)
 app.command("verify", rich_help_panel=DEVELOP)(verify.verify)
 app.command("doctor", rich_help_panel=DEVELOP)(doctor)

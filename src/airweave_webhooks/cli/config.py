@@ -97,11 +97,15 @@ def _show(known: Settings, servers: list[LocalServer]) -> None:
     console.print(table)
     console.print(tables.title("Running on this machine"))
     if servers:
-        console.print(tables.grid([(str(one.pid), f"{one.url}  {masked(one.secret)}") for one in servers]))
+        console.print(tables.grid([(str(one.pid), f"{one.url}  {_secret_of(one)}") for one in servers]))
     else:
         console.print("nothing")
     if shown or servers:
         console.print(Text(f"\n{EXPLANATION}", style="dim"))
+
+
+def _secret_of(server: LocalServer) -> str:
+    return "the secret that is set" if server.secret is None else masked(server.secret)
 
 
 def _files(project: Path) -> str:
@@ -123,6 +127,8 @@ def _as_json(known: Settings, servers: list[LocalServer], problems: list[str]) -
         "project": str(known.project),
         "settings": values,
         "secret": secret,
-        "servers": [{"pid": one.pid, "url": one.url, "fingerprint": fingerprint(one.secret)} for one in servers],
+        "servers": [
+            {"pid": one.pid, "url": one.url, "fingerprint": one.secret and fingerprint(one.secret)} for one in servers
+        ],
         "problems": [*map(redacted, problems)],
     }

@@ -1,15 +1,12 @@
 """`airweave-webhooks deliveries …`: look at what was received, and replay it."""
 
 import asyncio
-import contextlib
 import shlex
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from airweave_webhooks.cli import plain, tables, words
 from airweave_webhooks.cli.exits import CODES, FAILED, INTERRUPTED, USAGE, endings, fail
@@ -29,6 +26,7 @@ from airweave_webhooks.cli.options import (
     receiver_of,
     target_and_names,
 )
+from airweave_webhooks.cli.progress import Progress
 from airweave_webhooks.cli.tail import tail
 from airweave_webhooks.errors import OperatorError
 from airweave_webhooks.housekeeping import SHORTEST_RETENTION_DAYS
@@ -136,7 +134,7 @@ def replay(
     only handlers that had not processed it.
     """
     which = filter_of(state, event_type, collection, source, tenant, since, until)
-    so_far = _Progress("replaying")
+    so_far = Progress("replaying")
     with endings():
         target, names = target_and_names(target, names or [])
         receiver = receiver_of(target, app_dir)
@@ -182,7 +180,7 @@ def purge(
     They are those of every receiver that shares the store. Receivers and workers purge by themselves; this does it
     now. What is dead stays.
     """
-    so_far = _Progress("purging")
+    so_far = Progress("purging")
     with endings(so_far.interrupted):
         receiver = receiver_of(target, app_dir)
         with so_far.shown(unless=as_json):
@@ -203,35 +201,6 @@ def stats(target: Target = None, app_dir: AppDir = None, as_json: AsJson = False
         plain.write(plain.as_stats(receiver.name, counted))
     else:
         tables.console().print(tables.counted(receiver.name, counted, receiver.store))
-
-
-class _Progress:
-    """How far a command is: as a bar on a terminal, and for what is said when it is interrupted."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._done = 0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    @contextlib.contextmanager
-    def shown(self, *, unless: bool) -> Generator[None]:
-        console = tables.console(stderr=True)
-        if unless or not console.is_terminal:
-            yield
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as self._bar:
-            self._task = self._bar.add_task(self._what, total=None)
-            yield
-
-    def update(self, done: int, total: int | None = None) -> None:
-        self._done = done
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
-
-    def interrupted(self) -> str:
-        return f"interrupted after {self._what} {words.deliveries(self._done)}"
 
 
 def _refuse_without_terminal() -> None:

@@ -8,15 +8,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from airweave_webhooks.cli.tracebacks import users_frames, what_it_says
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing.nearest import nearest
 
-SHOWN_FRAMES: Final = 3
-"""Of the traceback of a module that cannot be imported."""
 
-# Where an import fails that a user can do nothing about.
-_OURS: Final = (str(Path(__file__).parents[1]), importlib.__file__, "<frozen importlib")
+def split(target: str) -> tuple[str, str]:
+    """Read `module:receiver`.
+
+    Raises:
+        OperatorError: it is not written so.
+    """
+    name, colon, path = target.partition(":")
+    words = [*name.split("."), *path.split(".")]
+    if not colon or name.endswith(".py") or not all(word.isidentifier() for word in words):
+        hint = name.removesuffix(".py").strip("./").replace("/", ".")
+        better = f"; did you mean {hint}:{path or 'receiver'}?" if hint and hint != name else ""
+        raise OperatorError(f"{target!r}: write module:receiver, as in app:receiver{better}")
+    return name, path
 
 
 def load(target: str, app_dir: Path | None = None) -> Receiver:
@@ -30,12 +40,7 @@ def load(target: str, app_dir: Path | None = None) -> Receiver:
         OperatorError: `target` is not written so.
         ConfigurationError: there is no receiver; says what there is.
     """
-    name, colon, path = target.partition(":")
-    words = [*name.split("."), *path.split(".")]
-    if not colon or name.endswith(".py") or not all(word.isidentifier() for word in words):
-        hint = name.removesuffix(".py").strip("./").replace("/", ".")
-        better = f"; did you mean {hint}:{path or 'receiver'}?" if hint and hint != name else ""
-        raise OperatorError(f"{target!r}: write module:receiver, as in app:receiver{better}")
+    name, path = split(target)
     folder = str((app_dir or Path.cwd()).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -75,13 +80,8 @@ def _import(name: str, app_dir: Path | None) -> ModuleType:
 
 def _failure(name: str, error: BaseException) -> str:
     """Say what went wrong, and where in the user's program."""
-    frames = [
-        traceback.FrameSummary(frame.filename, frame.lineno, frame.name)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_OURS)
-    ]
-    lines = "".join(traceback.format_list(frames[-SHOWN_FRAMES:])).splitlines()
-    lines += "".join(traceback.format_exception_only(error)).splitlines()
+    lines = "".join(traceback.format_list(users_frames(error))).splitlines()
+    lines += what_it_says(error).splitlines()
     return "\n".join([f"importing {name} failed:", *(f"  {line}" for line in lines)])
 
 

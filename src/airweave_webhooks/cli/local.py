@@ -1,18 +1,19 @@
 """How `trigger` finds the secret of a `dev` in another terminal: a file that only the user can read, while it runs."""
 
 import contextlib
+import importlib
 import json
 import os
 import stat
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 import platformdirs
 
-from airweave_webhooks.cli.settings import Setting, Settings
+from airweave_webhooks.cli.settings import Setting, Settings, variable
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from airweave_webhooks.keyring import SECRET_VARIABLE
 
@@ -27,33 +28,45 @@ class LocalServer(NamedTuple):
 
     pid: int
     url: str
-    secret: str
+    secret: str | None
+    """None where it is the one that is set: that is not written down once more."""
 
 
 @contextlib.contextmanager
-def announced(url: str, secret: str) -> Generator[None]:
-    """Let the user's other processes find this one's secret, inside the block.
+def announced(url: str, secret: str | None) -> Generator[None]:
+    """Let the user's other processes find this one, and its secret, inside the block.
+
+    The file is locked meanwhile: a process id alone could be somebody else's by now.
+
+    Args:
+        url: where it is.
+        secret: what it verifies with; None for what is set.
 
     Raises:
         ConfigurationError: the folder for it is not the user's alone.
     """
     server = LocalServer(os.getpid(), url, secret)
     file = _folder() / f"{server.pid}.json"
-    text = json.dumps(server._asdict())
     try:
         file.unlink(missing_ok=True)  # of a process that had our number
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - of a descriptor
-            stream.write(text)
+        stream = open(descriptor, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - of a descriptor; open to the end
     except OSError as error:
-        with contextlib.suppress(OSError):
-            file.unlink()
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            file.unlink()
+    with stream:
+        try:
+            _lock(stream)
+            stream.write(json.dumps(server._asdict()))
+            stream.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                file.unlink()
+            raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def local_servers() -> list[LocalServer]:
@@ -67,7 +80,7 @@ def local_servers() -> list[LocalServer]:
         server = _read(file)
         if server is None:
             continue  # it is being written, or removed
-        if _runs(server.pid):
+        if _is_locked(file):
             found.append(server)
         else:
             with contextlib.suppress(OSError):
@@ -87,10 +100,14 @@ def _read(file: Path) -> LocalServer | None:
     except (OSError, ValueError, RecursionError):
         return None
     match content:
-        case {"pid": int(pid), "url": str(url), "secret": str(secret)} if type(pid) is int and 0 < pid <= LARGEST_PID:
+        case {"pid": int(pid), "url": str(url), "secret": str() | None as secret} if _is_pid(pid):
             return LocalServer(pid, url, secret)
         case _:
             return None
+
+
+def _is_pid(number: int) -> bool:
+    return type(number) is int and 0 < number <= LARGEST_PID  # True is an int, too
 
 
 class Destination(NamedTuple):
@@ -106,11 +123,11 @@ def destination(settings: Settings, to: str | None = None) -> Destination:
     """Find where to send: what a flag or a setting says, or a server of ours that runs on this machine.
 
     Raises:
-        OperatorError: nothing says where to, or several would do.
+        OperatorError: nothing says where to, or several would do, or it is no URL.
         ConfigurationError: there is no secret for it.
     """
     servers = local_servers()
-    url = to or settings.get("url")
+    url = settings.get("url") if to is None else _checked(to)
     if url is None:
         if len(servers) != 1:
             which = " or ".join(server.url for server in servers)
@@ -122,10 +139,28 @@ def destination(settings: Settings, to: str | None = None) -> Destination:
             raise OperatorError(why)
         url = servers[0].url
     for server in servers:
-        if _same_place(server.url, url):
+        if server.secret is not None and same_place(server.url, url):
             return Destination(url, (server.secret,), f"the local server {server.pid}")
     secret = secret_of(settings)
     return Destination(url, tuple(secret.value.split()), secret.source)
+
+
+def _checked(url: str) -> str:
+    """A URL from the command line, where others can read it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise OperatorError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        hint = f"; did you mean http://{url}?" if "://" not in url else ""
+        raise OperatorError(f"{url!r}: write a whole URL, as in http://127.0.0.1:8000/webhooks{hint}")
+    if parts.password is not None:
+        raise OperatorError(
+            f"{parts.scheme}://…@{parts.hostname}: others can read a password on the command line; set"
+            f" {variable('url')} instead"
+        )
+    return url
 
 
 def secret_of(settings: Settings) -> Setting:
@@ -151,11 +186,11 @@ def secret_in_use(settings: Settings) -> Setting:
     """
     if settings.secret is not None:
         return secret_of(settings)
-    match local_servers():
+    match [server for server in local_servers() if server.secret is not None]:
         case []:
             return secret_of(settings)
-        case [server]:
-            return Setting(server.secret, f"the local server {server.pid}")
+        case [LocalServer(pid, _, str(secret))]:
+            return Setting(secret, f"the local server {pid}")
         case servers:
             which = ", ".join(server.url for server in servers)
             raise OperatorError(
@@ -163,7 +198,7 @@ def secret_in_use(settings: Settings) -> Setting:
             )
 
 
-def _same_place(one: str, other: str) -> bool:
+def same_place(one: str, other: str) -> bool:
     """Whether two URLs name the same server; its receiver answers on every path."""
     origin = _origin(one)
     return origin is not None and origin == _origin(other)
@@ -187,7 +222,8 @@ def _folder() -> Path:
             action="ignore"
         ):  # without XDG_RUNTIME_DIR it is in the folder for temporary files
             folder = platformdirs.user_runtime_path(APP)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # or the next process takes another folder
+        folder.mkdir(mode=0o700, exist_ok=True)
         if os.name == "posix":
             _check(folder)
     except OSError as error:
@@ -212,13 +248,26 @@ def _check(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _runs(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # there this question would end the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+def _lock(stream: TextIO) -> None:
+    if fcntl := _fcntl():
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether the process that announced itself in `file` still has it open."""
+    fcntl = _fcntl()
+    if fcntl is None:
         return True
-    return True
+    try:
+        with file.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _fcntl() -> Any:
+    """Python's module for locks on files, which only POSIX has."""
+    return importlib.import_module("fcntl") if os.name == "posix" else None

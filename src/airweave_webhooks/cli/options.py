@@ -91,6 +91,28 @@ def settings() -> Settings:
     return read_settings()
 
 
+def name_of(target: str | None) -> str:
+    """The `module:receiver` that an argument says, or a setting.
+
+    Raises:
+        OperatorError: neither does.
+    """
+    name = target or settings().get("receiver")
+    if name is None:
+        raise OperatorError(
+            f"which receiver? Write module:receiver, as in app:receiver; or set {variable('receiver')}, or receiver in"
+            f" [{TABLE}] of pyproject.toml"
+        )
+    return name
+
+
+def folder_of(app_dir: Path | None) -> Path | None:
+    """Where its module is, if not in the current folder."""
+    known = settings()
+    folder = known.get("app-dir")
+    return app_dir or (None if folder is None else known.project / folder)
+
+
 def receiver_of(target: str | None, app_dir: Path | None) -> Receiver:
     """Find the receiver that an argument names, or a setting.
 
@@ -98,15 +120,7 @@ def receiver_of(target: str | None, app_dir: Path | None) -> Receiver:
         OperatorError: neither does, or not so.
         ConfigurationError: there is no receiver; says what there is.
     """
-    known = settings()
-    name = target or known.get("receiver")
-    if name is None:
-        raise OperatorError(
-            f"which receiver? Write module:receiver, as in app:receiver; or set {variable('receiver')}, or receiver in"
-            f" [{TABLE}] of pyproject.toml"
-        )
-    folder = known.get("app-dir")
-    return load(name, app_dir or (None if folder is None else known.project / folder))
+    return load(name_of(target), folder_of(app_dir))
 
 
 def target_and_names(target: str | None, names: Sequence[str], *, one: bool = False) -> tuple[str | None, list[str]]:

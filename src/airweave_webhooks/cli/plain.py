@@ -3,16 +3,16 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from airweave_webhooks.cli.words import iso, redacted
 from airweave_webhooks.operations import Replay, Stats
 from airweave_webhooks.stores.base import Record
 
 
-def write(thing: Mapping[str, Any]) -> None:
-    """Print one object on a line of its own."""
-    sys.stdout.write(json.dumps(thing) + "\n")
+def write(thing: Mapping[str, Any], stream: TextIO | None = None) -> None:
+    """Print one object on a line of its own, on stdout or on `stream`."""
+    (stream or sys.stdout).write(json.dumps(thing) + "\n")
 
 
 def as_found(record: Record) -> dict[str, Any]:

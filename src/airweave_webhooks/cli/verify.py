@@ -77,7 +77,7 @@ def verify(
             body,
             tried,
             retired=[Known(text, RETIRED_VARIABLE) for text in _retired()],
-            others=[Known(one.secret, f"the local server {one.pid}, {one.url}") for one in _running()],
+            others=[Known(text, f"the local server {pid}, {url}") for pid, url, text in _running() if text is not None],
             now=time.time() if at is None else at,
             tolerance=tolerance,
         )

@@ -70,3 +70,12 @@ def size(number: int) -> str:
 def deliveries(number: int) -> str:
     """Say how many deliveries."""
     return f"{number:,} {'delivery' if number == 1 else 'deliveries'}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Say how long something took: `0.4 ms`, `12 ms`, `3.1 s`."""
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"

@@ -1,18 +1,16 @@
 """`airweave-webhooks worker`: run the handlers of what was put into the store."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import Generator
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from airweave_webhooks.cli.exits import INTERRUPTED, endings
+from airweave_webhooks.cli.exits import endings
 from airweave_webhooks.cli.logs import configure
 from airweave_webhooks.cli.options import AppDir, AsJson, Target, receiver_of
+from airweave_webhooks.cli.stopping import stopping
 from airweave_webhooks.modes import inbox_like
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.telemetry import logger
@@ -37,7 +35,6 @@ def worker(
 
 
 async def _work(receiver: Receiver, concurrency: int | None) -> None:
-    stop = asyncio.Event()
     handlers = [handler.id for handler in receiver.table.handlers]
     logger.info(
         "worker %d starts: receiver %r, store %r, concurrency %d, handlers: %s",
@@ -47,33 +44,10 @@ async def _work(receiver: Receiver, concurrency: int | None) -> None:
         inbox_like(receiver.mode, concurrency).concurrency,
         ", ".join(handlers) or "none",
     )
-    with _stopping(stop):
-        await receiver.work(concurrency=concurrency, stop=stop)
+    with stopping(_say) as stop:
+        await receiver.work(concurrency=concurrency, stop=stop.asked)
     logger.info("worker %d has stopped", os.getpid())
 
 
-@contextlib.contextmanager
-def _stopping(stop: asyncio.Event) -> Generator[None]:
-    """Set `stop` at the first signal, end the process at the second.
-
-    Python's own handlers, and not the event loop's: they also run while a handler blocks the loop.
-    """
-    loop = asyncio.get_running_loop()
-    asked: list[str] = []
-
-    def ask() -> None:
-        logger.info("%s: finishing what runs; once more ends at once", asked[0])
-        stop.set()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if asked:
-            os._exit(INTERRUPTED)
-        asked.append(signal.Signals(number).name)
-        loop.call_soon_threadsafe(ask)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _say(by: signal.Signals) -> None:
+    logger.info("%s: finishing what runs; once more ends at once", by.name)

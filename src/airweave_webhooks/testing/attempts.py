@@ -37,6 +37,12 @@ class Attempt:
     """Why there is no answer."""
     retry_after: float | None = None
     """Seconds that the answer's `Retry-After` asks for."""
+    content_type: str | None = None
+    """The answer's `Content-Type`."""
+    location: str | None = None
+    """Where an answer leads that is a redirect; it is not followed."""
+    reason: str | None = None
+    """Why there was no connection, in the words of the system."""
 
     @property
     def succeeded(self) -> bool:

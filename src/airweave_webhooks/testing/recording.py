@@ -52,7 +52,10 @@ def write_recording(message: Message, folder: Path) -> Path:
     unfinished = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(_content(message.id, signed, text, payload))
+        with unfinished.open("wb") as stream:
+            stream.write(_content(message.id, signed, text, payload))
+            stream.flush()
+            os.fsync(stream.fileno())  # who records acknowledges then
         unfinished.replace(file)
     except OSError as error:
         raise OperatorError(f"{file}: cannot be written: {error.strerror}") from None

@@ -163,6 +163,9 @@ class Sender:
             outcome=answer.outcome,
             error=answer.error,
             retry_after=read_retry_after(answer.retry_after, self._clock()),
+            content_type=answer.content_type,
+            location=answer.location,
+            reason=answer.reason,
         )
         self.statistics.count(attempt)
         if attempt.succeeded:

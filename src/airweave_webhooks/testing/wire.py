@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
+import socket
 import ssl
 import time
 from collections.abc import Generator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httpx
 
@@ -34,6 +36,16 @@ class Answer(NamedTuple):
     status: int | None = None
     outcome: str | None = None
     retry_after: str = ""
+    content_type: str | None = None
+    location: str | None = None
+    reason: str | None = None
+
+
+class NoAnswer(NamedTuple):
+    """Why nothing came back."""
+
+    failure: Failure
+    reason: str | None = None
 
 
 class Wire:
@@ -76,14 +88,14 @@ class Wire:
         with self._client() as client:
             started = time.perf_counter()
             response = await self._send(client, request)
-            breaks = int(response == "connection")
-            repeated = response == "connection" and time.perf_counter() - started < QUICK_BREAK
+            breaks = int(_broke(response))
+            repeated = _broke(response) and time.perf_counter() - started < QUICK_BREAK
             if repeated:
                 response = await self._send(client, request)
-                breaks += response == "connection"
+                breaks += _broke(response)
             seconds = time.perf_counter() - started
-            if isinstance(response, str):
-                return Answer(seconds, breaks, repeated, error=response)
+            if isinstance(response, NoAnswer):
+                return Answer(seconds, breaks, repeated, error=response.failure, reason=response.reason)
             return Answer(
                 seconds,
                 breaks,
@@ -91,6 +103,8 @@ class Wire:
                 status=response.status_code,
                 outcome=await self._outcome(response),
                 retry_after=response.headers.get("retry-after", ""),
+                content_type=response.headers.get("content-type"),
+                location=response.headers.get("location"),
             )
 
     async def head(self) -> int | None:
@@ -127,15 +141,15 @@ class Wire:
         finally:
             self._idle.append(client)
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | Failure:
+    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | NoAnswer:
         """Send, and return the answer with its body unread."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await client.send(request, stream=True, follow_redirects=False)
         except (TimeoutError, httpx.TimeoutException):
-            return "timeout"
-        except httpx.TransportError:
-            return "connection"
+            return NoAnswer("timeout")
+        except httpx.TransportError as error:
+            return NoAnswer("connection", _reason(error))
 
     async def _outcome(self, response: httpx.Response) -> str | None:
         """Read the body for its `status` word. Nothing wrong with it changes what the HTTP status said."""
@@ -153,3 +167,22 @@ class Wire:
                     return None
         except (TimeoutError, httpx.RequestError, ValueError, RecursionError):
             return None
+
+
+def _broke(response: httpx.Response | NoAnswer) -> bool:
+    return isinstance(response, NoAnswer) and response.failure == "connection"
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, below what the libraries made of it."""
+    found = str(error) or type(error).__name__
+    here = error.__cause__ or error.__context__
+    while here is not None:
+        if isinstance(here, BaseExceptionGroup):  # several addresses were tried
+            here = cast("tuple[BaseException, ...]", here.exceptions)[-1]
+        if isinstance(here, OSError) and here.strerror:
+            # asyncio says only what it did where the system said why.
+            known = here.errno is not None and not isinstance(here, socket.gaierror | ssl.SSLError)
+            found = os.strerror(here.errno or 0) if known else here.strerror
+        here = here.__cause__ or here.__context__
+    return found

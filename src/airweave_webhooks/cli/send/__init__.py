@@ -1,0 +1,1 @@
+"""`trigger` and `send`: deliveries sent as Airweave sends them, and whether they were answered rightly."""

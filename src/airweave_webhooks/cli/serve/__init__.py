@@ -1,0 +1,1 @@
+"""`dev` and `capture`: a receiver served on this machine, and what it shows."""

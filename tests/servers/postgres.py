@@ -136,7 +136,8 @@ class PostgresServer:
             return
         os.kill(self._process.pid, number)
         for child in _children(self._process.pid):
-            os.kill(child, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(child, number)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -83,8 +83,8 @@ class Bench:
         raise_errors: bool = True,
     ) -> None:
         self.receiver = receiver
-        self.clock = clock or Clock()
-        self.store = store or PlainInbox(clock=self.clock)
+        self.clock: Clock = clock or Clock()
+        self.store: PlainInbox = store or PlainInbox(clock=self.clock)
         self.raise_errors = raise_errors
         self._app = app
         self._path = path

@@ -31,7 +31,7 @@ class DyingInbox(PlainInbox):
         vars(self).update(vars(left_behind))
         self._opened = opened
         self._point: CrashPoint = point
-        self.died = asyncio.Event()
+        self.died: asyncio.Event = asyncio.Event()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Claim, and perhaps die."""

@@ -17,7 +17,7 @@ import pytest
 
 from airweave_webhooks.stores import MemoryStore, inbox_transitions, transitions
 from airweave_webhooks.stores.base import Store
-from airweave_webhooks.testing import Clock
+from airweave_webhooks.testing import Clock, plain
 from airweave_webhooks.testing.contracts import (
     ClockContract,
     DurabilityContract,
@@ -29,7 +29,7 @@ from airweave_webhooks.testing.contracts import (
 from airweave_webhooks.testing.contracts.base import HOUR, Contract
 from airweave_webhooks.testing.contracts.clocks import HostClock
 from airweave_webhooks.testing.contracts.inbox import InboxTests
-from sabotage import SABOTAGED, Disk, DurableMemory, plain
+from sabotage import SABOTAGED, Disk, DurableMemory
 from sabotage.plain import PlainInbox, PlainStore
 
 # In a full run one of them was seen to wait for ever, which is also found, but must not take long.

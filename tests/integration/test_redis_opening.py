@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis import exceptions
 
 from airweave_webhooks import RedisStore
-from airweave_webhooks.errors import ConfigurationError, StoreUnavailable
+from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from airweave_webhooks.stores import store_from_url
+from airweave_webhooks.stores.redis_opening import explain
 from airweave_webhooks.testing.contracts import a_claim, opened
 from servers.redis import RedisServer
 
@@ -228,3 +230,9 @@ async def test_records_of_a_newer_version(redis_server: RedisServer, prefix: str
     """They are not touched."""
     redis_server.order("SET", f"{prefix}:layout", "2/16/…")
     assert "upgrade the package" in await refusal(redis_server.url, prefix=prefix)
+
+
+@pytest.mark.parametrize("error", [exceptions.TryAgainError("x"), exceptions.ClusterError("TTL exhausted.")])
+def test_a_slot_that_is_being_moved_is_tried_again(error: Exception) -> None:
+    """At once, by who gathers the calls: the sender need not come again."""
+    assert isinstance(explain(error, "redis://here", "p"), StoreBusy)

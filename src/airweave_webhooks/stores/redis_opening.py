@@ -35,7 +35,8 @@ def explain(error: Exception, address: str, prefix: str, *, opening: bool = Fals
         return ConfigurationError(remedy)
     if isinstance(error, redis.DataError | TypeError | ValueError | OverflowError):
         return StoreDataError(f"Redis cannot store this record: {text}")
-    if isinstance(error, exceptions.TryAgainError) or text.startswith("BUSY "):
+    # The last is redis-py's, when a slot that is being moved asked it to try again until it was tired of it.
+    if isinstance(error, exceptions.TryAgainError) or text.startswith(("BUSY ", "TTL exhausted")):
         return StoreBusy(f"{address}: {text}")
     if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in text:  # the latter from a script in Redis 6
         return StoreUnavailable(f"{address} is full (maxmemory): {text}")

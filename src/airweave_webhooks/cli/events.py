@@ -24,14 +24,14 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all that is known.")] = False,
 ) -> None:
     """List Airweave's events; with NAME, their fields, and a body."""
-    from airweave_webhooks.cli import plain, tables  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.cli import objects, tables  # noqa: PLC0415 - a command is quick
     from airweave_webhooks.cli.catalogue import event_types  # noqa: PLC0415
 
     with endings():
         found = event_types(names or [])
     if as_json:
         for event in found:
-            plain.write(_as_json(event))
+            objects.write(_as_json(event))
         return
     console = tables.console()
     if names:

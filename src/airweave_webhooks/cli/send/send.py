@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airweave_webhooks.cli.destinations import destination
 from airweave_webhooks.cli.exits import endings
-from airweave_webhooks.cli.local import destination
 from airweave_webhooks.cli.options import AsJson, settings
 from airweave_webhooks.cli.send.trigger import Rate, To
+from airweave_webhooks.errors import OperatorError
 
 if TYPE_CHECKING:
     from airweave_webhooks.testing import Message, Sender
@@ -34,6 +35,9 @@ def send(
 
     with endings():
         recorded = [message for path in paths for message in read_recordings(path)]
+        for id_ in [] if new_ids else [message.id for message in recorded]:
+            if not id_.isascii() or not id_.isprintable():
+                raise OperatorError(f"the id {id_!r} is not ASCII, and no receiver would take it: see --new-ids")
 
         def messages(sender: "Sender") -> "Iterator[Message]":
             return (sender.message(message.body, id=None if new_ids else message.id) for message in recorded)

@@ -25,5 +25,5 @@ def capture(
 
     configure(as_json=as_json)
     with endings(), listen(settings(), host, port) as listener:
-        code = capturing.capture_into(out, listener, settings().secret, as_json=as_json)
+        code = capturing.capture_into(out, listener, settings(), as_json=as_json)
     fail("interrupted", code) if code else None

@@ -12,7 +12,7 @@ def main() -> None:
         sys.stderr.write("The command needs the extra 'cli': pip install 'airweave-webhooks[cli]'\n")
         sys.exit(3)
     try:
-        from airweave_webhooks.cli.app import run  # noqa: PLC0415 - it imports what may be missing
+        from airweave_webhooks.cli.app import run
 
         run()
     except KeyboardInterrupt:

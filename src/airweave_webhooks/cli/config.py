@@ -33,7 +33,7 @@ def config(
 
     Secrets are shown as fingerprints.
     """
-    from airweave_webhooks.cli import objects  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.cli import objects
 
     with endings():
         known = settings()
@@ -77,10 +77,10 @@ def _unknown_variables() -> list[str]:
 
 
 def _show(known: Settings, servers: list[LocalServer]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - a command is quick
+    from rich.text import Text
 
-    from airweave_webhooks.cli import tables  # noqa: PLC0415
-    from airweave_webhooks.cli.words import one_line  # noqa: PLC0415
+    from airweave_webhooks.cli import tables
+    from airweave_webhooks.cli.words import one_line
 
     project = known.project
     console = tables.console()

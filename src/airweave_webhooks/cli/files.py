@@ -39,7 +39,7 @@ def read_body(path: str) -> Body:
         content: object = json.loads(raw)
     except (ValueError, RecursionError):
         return Body(raw, None)
-    from airweave_webhooks.testing.recording import recorded  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.testing.recording import recorded
 
     message = recorded(content, path)
     return Body(raw, None) if message is None else Body(message.body, message.id)
@@ -68,12 +68,14 @@ def read_headers(path: str) -> list[tuple[bytes, bytes]]:
 def _of_json(content: object) -> Iterator[tuple[str, str]]:
     """The pairs of an object, or of a list of pairs; of a header that is repeated, a list."""
     match content:
-        case {"headers": dict() | list() as inner}:
-            yield from _of_json(cast("object", inner))
         case {"name": str(name), "value": str(value)} | [str(name), str(value)]:
             yield name, value
         case dict():
-            for key, values in cast("dict[str, object]", content).items():
+            pairs = cast("dict[str, object]", content)
+            if "headers" in pairs:
+                yield from _of_json(pairs["headers"])
+                return
+            for key, values in pairs.items():
                 for each in cast("list[object]", values) if isinstance(values, list) else [values]:
                     if each is not None:
                         yield key, str(each)

@@ -37,12 +37,12 @@ def sign(
 
     sign body.json > headers; curl -H @headers --data-binary @body.json URL
     """
-    from airweave_webhooks.cli import objects  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.destinations import secret_in_use  # noqa: PLC0415
-    from airweave_webhooks.cli.files import read_body  # noqa: PLC0415
-    from airweave_webhooks.cli.masks import fingerprint, masked  # noqa: PLC0415
-    from airweave_webhooks.signing import parse_signer, raw_headers, read_envelope, signature_headers  # noqa: PLC0415
-    from airweave_webhooks.testing.sender import message_id as new_id  # noqa: PLC0415
+    from airweave_webhooks.cli import objects
+    from airweave_webhooks.cli.destinations import secret_in_use
+    from airweave_webhooks.cli.files import read_body
+    from airweave_webhooks.cli.masks import fingerprint, masked
+    from airweave_webhooks.signing import parse_signer, raw_headers, read_envelope, signature_headers
+    from airweave_webhooks.testing.sender import message_id as new_id
 
     with endings():
         names = _family(family)

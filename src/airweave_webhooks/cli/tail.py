@@ -93,7 +93,7 @@ class _Printer:
 
 
 async def _follow(receiver: "Receiver", which: Filter, last: int, every: float, printer: _Printer) -> None:
-    from airweave_webhooks.cli.following import Follower  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.cli.following import Follower
 
     store = receiver.store
     assert isinstance(store, InboxStore), "receiver.deliveries has looked"  # noqa: S101

@@ -59,11 +59,11 @@ def verify(
     Tried is the secret that is set, or that of the dev that runs; AIRWEAVE_WEBHOOK_RETIRED_SECRET can hold those
     from before a rotation, to recognise them.
     """
-    from airweave_webhooks.cli import objects, tables  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.destinations import secret_in_use  # noqa: PLC0415
-    from airweave_webhooks.cli.examining import Known, examine  # noqa: PLC0415
-    from airweave_webhooks.cli.files import STDIN, read_body  # noqa: PLC0415
-    from airweave_webhooks.cli.local import known_servers  # noqa: PLC0415
+    from airweave_webhooks.cli import objects, tables
+    from airweave_webhooks.cli.destinations import secret_in_use
+    from airweave_webhooks.cli.examining import Known, examine
+    from airweave_webhooks.cli.files import STDIN, read_body
+    from airweave_webhooks.cli.local import known_servers
 
     with endings():
         if file == headers == STDIN:
@@ -92,8 +92,8 @@ def verify(
 def _headers(
     file: str | None, message_id: str | None, timestamp: str | None, signature: str | None
 ) -> list[tuple[bytes, bytes]]:
-    from airweave_webhooks.cli.files import read_headers  # noqa: PLC0415
-    from airweave_webhooks.signing import raw_headers  # noqa: PLC0415
+    from airweave_webhooks.cli.files import read_headers
+    from airweave_webhooks.signing import raw_headers
 
     options = {"svix-id": message_id, "svix-timestamp": timestamp, "svix-signature": signature}
     given = {name: value.strip() for name, value in options.items() if value is not None}
@@ -108,10 +108,10 @@ def _retired() -> list[str]:
 
 
 def _shown(examination: "Examination", body: bytes, tried: "list[Known]") -> Any:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
-    from airweave_webhooks.cli.words import one_line, size  # noqa: PLC0415
+    from airweave_webhooks.cli.words import one_line, size
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -132,7 +132,7 @@ def _shown(examination: "Examination", body: bytes, tried: "list[Known]") -> Any
 
 
 def _as_json(examination: "Examination", tried: "list[Known]") -> dict[str, Any]:
-    from airweave_webhooks.cli.masks import fingerprint  # noqa: PLC0415
+    from airweave_webhooks.cli.masks import fingerprint
 
     envelope = examination.envelope
     return {

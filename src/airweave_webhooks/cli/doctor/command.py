@@ -62,7 +62,7 @@ def doctor(
         elif _is_host(target):
             raise OperatorError(f"{target!r}: did you mean http://{target}?")
         else:
-            from airweave_webhooks.cli.doctor.program import Program  # noqa: PLC0415 - not needed for a URL
+            from airweave_webhooks.cli.doctor.program import Program
 
             program = Program(receiver_of(target, app_dir), target, workers, tenant, timeout)
             code = _examine_program(program, as_json=as_json)
@@ -71,7 +71,7 @@ def doctor(
 
 
 def _examine_url(target: str | None, workers: int | None, tenant: str | None, timeout: float, *, as_json: bool) -> int:
-    from airweave_webhooks.cli.doctor.outside import CHECKS  # noqa: PLC0415 - httpx takes its time
+    from airweave_webhooks.cli.doctor.outside import CHECKS
 
     if workers is not None:
         raise OperatorError("--workers is for module:receiver; from outside, processes cannot be told apart")
@@ -81,10 +81,10 @@ def _examine_url(target: str | None, workers: int | None, tenant: str | None, ti
 
 
 def _endpoint(target: str | None, tenant: str | None, timeout: float) -> "Endpoint":
-    import httpx  # noqa: PLC0415 - it takes its time
+    import httpx
 
-    from airweave_webhooks.cli.doctor.endpoint import Endpoint  # noqa: PLC0415 - likewise
-    from airweave_webhooks.cli.doctor.signers import signers_for  # noqa: PLC0415 - likewise
+    from airweave_webhooks.cli.doctor.endpoint import Endpoint
+    from airweave_webhooks.cli.doctor.signers import signers_for
 
     text = _where(target)
     if "{tenant}" in text:
@@ -111,7 +111,7 @@ def _where(target: str | None) -> str:
 
 
 def _examine_program(program: "Program", *, as_json: bool) -> int:
-    from airweave_webhooks.cli.doctor.inside import CHECKS  # noqa: PLC0415 - not needed for a URL
+    from airweave_webhooks.cli.doctor.inside import CHECKS
 
     report = _go_through(CHECKS, program, as_json=as_json)
     urls = [url] if (url := settings().get("url")) else [server.url for server in known_servers()]
@@ -125,8 +125,8 @@ def _examine_program(program: "Program", *, as_json: bool) -> int:
 
 
 def _go_through(checks: "Sequence[Check[P]]", patient: P, *, as_json: bool) -> "Report":
-    from airweave_webhooks.cli.doctor.findings import examine  # noqa: PLC0415 - see above
-    from airweave_webhooks.cli.doctor.report import Report  # noqa: PLC0415 - see above
+    from airweave_webhooks.cli.doctor.findings import examine
+    from airweave_webhooks.cli.doctor.report import Report
 
     report = Report(as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import anyio.lowlevel
 import httpcore
@@ -70,4 +71,6 @@ def run(
 
 def _first(error: Exception) -> Exception:
     """What went wrong in one of the tasks, such as that nobody reads what is said any more."""
-    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error

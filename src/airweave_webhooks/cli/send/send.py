@@ -29,9 +29,9 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send recorded deliveries in their order, signed anew, and say what the receiver answers."""
-    from airweave_webhooks.cli.send import campaign  # noqa: PLC0415 - it brings the sender
-    from airweave_webhooks.cli.send.expectations import How  # noqa: PLC0415
-    from airweave_webhooks.testing.recording import read_recordings  # noqa: PLC0415
+    from airweave_webhooks.cli.send import campaign
+    from airweave_webhooks.cli.send.expectations import How
+    from airweave_webhooks.testing.recording import read_recordings
 
     with endings():
         recorded = [message for path in paths for message in read_recordings(path)]

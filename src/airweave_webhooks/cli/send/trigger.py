@@ -59,9 +59,9 @@ def trigger(
 
     With what a receiver must stand, the right answer is another one: what was changed or is stale must be refused.
     """
-    from airweave_webhooks.cli.send import campaign  # noqa: PLC0415 - it brings the sender
-    from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, read_changes  # noqa: PLC0415
-    from airweave_webhooks.cli.send.expectations import How  # noqa: PLC0415
+    from airweave_webhooks.cli.send import campaign
+    from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, read_changes
+    from airweave_webhooks.cli.send.expectations import How
 
     with endings():
         if duplicate and concurrent > 1:

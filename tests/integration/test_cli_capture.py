@@ -103,11 +103,14 @@ def test_what_cannot_be_written_is_not_acknowledged(shop: Folder) -> None:
         ("send empty", 2, "there are no deliveries in it"),
         ("send shop.py", 2, "not JSON"),
         ("send event.json", 2, "no receiver runs here"),
+        ("send strange.json", 2, "is not ASCII"),
+        ("send strange.json --new-ids", 2, "no receiver runs here"),
     ],
 )
 def test_what_goes_wrong(shop: Folder, arguments: str, code: int, message: str) -> None:
     (shop.folder / "empty").mkdir()
     shop.write("event.json", '{"event_type": "sync.failed"}')
+    shop.write("strange.json", r'{"id": "\u00e9", "sent_at": "2026-01-01", "payload": {"event_type": "sync.failed"}}')
     done = shop.run(*arguments.split(), COLUMNS="200", TERM="dumb")
     assert done.returncode == code, done.stderr
     assert message in done.stderr

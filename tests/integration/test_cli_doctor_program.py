@@ -253,7 +253,8 @@ async def test_what_cannot_be_opened(tmp_path: Path) -> None:
     [
         ("", 2, "what is to be looked at?"),
         ("localhost:8000", 2, "did you mean http://localhost:8000?"),
-        ("ftp://shop.example/hooks", 2, "an absolute http:// or https:// URL"),
+        ("ftp://shop.example/hooks", 2, "write a whole URL"),
+        ("http://me:hunter2@shop.example/", 2, "others can read a password"),
         ("http://shop.example/ --workers 2", 2, "--workers is for module:receiver"),
         ("app:receiver", 3, "there is no module 'app'"),
     ],

@@ -220,7 +220,7 @@ def test_verify(shop: Shop, folder: Path) -> None:
     assert re.search(r"verdict +verified", done.stdout)
     options = " ".join(f"--{name} '{headers[f'svix-{name}']}'" for name in ("id", "timestamp", "signature"))
     said = answer(shop, f"verify - {options}", text=BODY.decode())
-    assert (said["verified"], said["id"], said["timestamp"]) == (True, "msg_1", int(headers["svix-timestamp"]))
+    assert (said["verified"], said["message_id"], said["timestamp"]) == (True, "msg_1", int(headers["svix-timestamp"]))
     assert said["tried"] == [{"source": str(folder / ".env"), "fingerprint": fingerprint(SECRET)}]
 
 
@@ -245,7 +245,7 @@ def test_verify_what_is_bad(shop: Shop, folder: Path) -> None:
     text = ended(shop, "verify body.json --headers headers", 4, AIRWEAVE_WEBHOOK_RETIRED_SECRET=OTHER_SECRET).stdout
     assert "signed with a retired secret" in text
     said = answer(shop, "verify body.json --id msg_1", 4)
-    assert (said["checks"][0]["cause"], said["id"]) == ("headers", None)
+    assert (said["checks"][0]["cause"], said["message_id"]) == ("headers", None)
 
 
 def test_config(shop: Shop, folder: Path, running: None) -> None:
@@ -279,9 +279,10 @@ def test_config_of_nothing(shop: Shop) -> None:
 
 
 def test_config_says_what_is_wrong(shop: Shop) -> None:
-    """A secret that cannot be used, a variable that is misspelt, a folder that is not the user's."""
+    """A secret or a place that is none, a variable that is misspelt, a folder that is not the user's."""
     shop.running.rmdir()
     wrong = {"AIRWEAVE_WEBHOOKS_SECRET": "x", "AIRWEAVE_WEBHOOKS_RECIEVER": "x", VARIABLE: "hunter2"}
+    wrong |= {"AIRWEAVE_WEBHOOKS_URL": "x", "AIRWEAVE_WEBHOOKS_PORT": "x"}
     wrong |= {"XDG_RUNTIME_DIR": "", "TMPDIR": str(shop.folder)}
     (shop.folder / f"runtime-{os.getuid()}").write_text("")
     done = ended(shop, "config", 3, **wrong)
@@ -289,9 +290,11 @@ def test_config_says_what_is_wrong(shop: Shop) -> None:
     assert "begin with 'whsec_'" in done.stderr
     assert "AIRWEAVE_WEBHOOKS_SECRET means nothing; did you mean AIRWEAVE_WEBHOOK_SECRET?" in done.stderr
     assert "AIRWEAVE_WEBHOOKS_RECIEVER means nothing; did you mean AIRWEAVE_WEBHOOKS_RECEIVER?" in done.stderr
+    assert "AIRWEAVE_WEBHOOKS_URL: 'x': write a whole URL" in done.stderr
+    assert "AIRWEAVE_WEBHOOKS_PORT: port takes a number" in done.stderr
     assert "XDG_RUNTIME_DIR" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
-    assert len(answer(shop, "config", 3, **wrong)["problems"]) == 4
+    assert len(answer(shop, "config", 3, **wrong)["problems"]) == 6
     ended(shop, "verify shop.py --id x", 4, **wrong | {VARIABLE: SECRET})  # which needs no folder
 
 

@@ -140,6 +140,7 @@ def test_drift(served: tuple[Folder, Serving]) -> None:
         ("--file .", 2, "airweave-webhooks send"),
         ("sync.failed --to 127.0.0.1:8000", 2, "did you mean http://127.0.0.1:8000?"),
         ("sync.failed --to http://me:hunter2@x/", 2, "others can read a password"),
+        ("sync.failed --to ftp://x", 2, "write a whole URL"),
         ("sync.failed --to http://127.0.0.1:9/", 3, "no webhook secret: set AIRWEAVE_WEBHOOK_SECRET"),
     ],
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airweave_webhooks.cli.bodies import read_body, read_headers
 from airweave_webhooks.cli.examining import REMEDIES, Examination, Known, examine
+from airweave_webhooks.cli.files import read_body, read_headers
 from airweave_webhooks.cli.masks import fingerprint, masked
 from airweave_webhooks.errors import OperatorError, SecretError
 from airweave_webhooks.signing import PrivateKey, parse_signer, signature_headers
@@ -136,6 +136,10 @@ WANTED = [(b"svix-id", b"msg_1"), (b"svix-signature", b"v1,a= v1,b=")]
         "  'svix-id': 'msg_1',\n  'svix-signature': 'v1,a= v1,b=',",
         '{"svix-id": "msg_1", "svix-signature": "v1,a= v1,b="}',
         '{"Svix-Id": ["msg_1"], "svix-signature": ["v1,a= v1,b="]}',
+        '[["svix-id", "msg_1"], ["svix-signature", "v1,a= v1,b="], 7]',
+        '{"headers": [{"name": "svix-id", "value": "msg_1"}, {"name": "Svix-Signature", "value": "v1,a= v1,b="}]}',
+        '{"body": "x: y", "headers": {"svix-id": "msg_1", "svix-signature": "v1,a= v1,b="}}',
+        "10:42:01 DEBUG header svix-id: msg_1\n10:42:01 DEBUG header 'Svix-Signature'='v1,a= v1,b='",
     ],
 )
 def test_how_headers_can_be_written(tmp_path: Path, text: str) -> None:

@@ -11,15 +11,8 @@ from typing import Any
 import pytest
 
 from airweave_webhooks.cli import local
-from airweave_webhooks.cli.local import (
-    Destination,
-    LocalServer,
-    announced,
-    destination,
-    local_servers,
-    secret_in_use,
-    secret_of,
-)
+from airweave_webhooks.cli.destinations import Destination, destination, same_place, secret_in_use, secret_of
+from airweave_webhooks.cli.local import LocalServer, announced, local_servers
 from airweave_webhooks.cli.settings import Setting, Settings
 from airweave_webhooks.errors import ConfigurationError, OperatorError
 from conftest import OTHER_SECRET, SECRET
@@ -280,11 +273,25 @@ def test_what_is_no_url(url: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://[", "http://127.0.0.1:xyz"])
-def test_a_name_that_is_no_url_is_no_servers(folder: Path, url: str) -> None:
-    """Even if the server's is none either."""
-    with runs(folder, "1.json", other(url=url)), pytest.raises(ConfigurationError, match="no webhook secret"):
-        destination(settings(url=url))
-    assert not local.same_place(url, url)
+def test_a_name_that_is_no_url_is_no_servers(url: str) -> None:
+    """Even if the server's is none either; and where it is set, it says where."""
+    with pytest.raises(ConfigurationError, match=r"test: '.*(no URL|a whole URL)"):
+        destination(settings(SECRET, url=url))
+    assert not same_place(url, url)
+
+
+def test_a_url_with_a_password_that_is_set() -> None:
+    """Nobody reads it there."""
+    url = "http://me:hunter2@x/"
+    assert destination(settings(SECRET, url=url)).url == url
+
+
+def test_a_destination_without_a_folder_for_what_runs(folder: Path) -> None:
+    """What runs here is then no more than a hint."""
+    folder.parent.write_text("")
+    assert destination(settings(SECRET), URL) == Destination(URL, (SECRET,), "a test")
+    with pytest.raises(ConfigurationError, match="set XDG_RUNTIME_DIR"):
+        destination(settings(SECRET))
 
 
 def test_no_destination_or_several(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `airweave-webhooks`: run a worker, and look after deliveries. It needs the extra `cli`."""
+"""The command `airweave-webhooks`. It needs the extra `cli`."""
 
 import importlib.util
 import sys
@@ -11,6 +11,10 @@ def main() -> None:
     if any(importlib.util.find_spec(name) is None for name in ("typer", "rich")):
         sys.stderr.write("The command needs the extra 'cli': pip install 'airweave-webhooks[cli]'\n")
         sys.exit(3)
-    from airweave_webhooks.cli.app import run  # noqa: PLC0415 - it imports what may be missing
+    try:
+        from airweave_webhooks.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("airweave-webhooks: interrupted\n")
+        sys.exit(130)

@@ -1,16 +1,15 @@
 """The command and its parts."""
 
-import contextlib
+import errno
 import importlib.metadata
-import io
 import sys
 from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import config, deliveries, events, health, sign, verify, worker
+from airweave_webhooks.cli import config, deliveries, events, health, sign, streams, verify, worker
 from airweave_webhooks.cli.doctor.command import doctor
-from airweave_webhooks.cli.exits import CODES, endings
+from airweave_webhooks.cli.exits import CODES, FAILED, endings
 from airweave_webhooks.cli.options import settings
 from airweave_webhooks.cli.send import send, trigger
 from airweave_webhooks.cli.serve import capture, dev
@@ -51,14 +50,22 @@ def _version(asked: bool) -> None:
 def _options(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
+    if "--help" in sys.argv:
+        return  # whatever is wrong with the settings
     with endings():
         settings()  # `.env` is in the environment before the user's program is imported
 
 
 def run() -> None:
     """Run the command with the program's arguments, and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(ValueError):
-                stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
-    app(prog_name="airweave-webhooks")
+    streams.prepare()
+    try:
+        try:
+            app(prog_name="airweave-webhooks")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        streams.silence(sys.stdout)
+        if error.errno != errno.EPIPE:  # `| head` has read enough
+            sys.stderr.write(f"airweave-webhooks: {error}\n")
+        sys.exit(FAILED)

@@ -2,15 +2,18 @@
 
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from airweave_webhooks.cli.destinations import url_of
 from airweave_webhooks.cli.exits import CONFIGURATION, endings, fail
-from airweave_webhooks.cli.local import LocalServer, local_servers
+from airweave_webhooks.cli.local import LocalServer, known_servers, local_servers
 from airweave_webhooks.cli.masks import fingerprint, masked
 from airweave_webhooks.cli.options import settings
+from airweave_webhooks.cli.serve.listening import port_of
 from airweave_webhooks.cli.settings import NAMES, PREFIX, Settings, variable
 from airweave_webhooks.cli.words import redacted
 from airweave_webhooks.errors import ConfigurationError
@@ -30,18 +33,14 @@ def config(
 
     Secrets are shown as fingerprints.
     """
-    from airweave_webhooks.cli import plain  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.cli import objects
 
     with endings():
         known = settings()
-    problems = [*_problems_of_the_secret(known), *_unknown_variables()]
-    try:
-        servers = local_servers()
-    except ConfigurationError as error:
-        servers = []
-        problems.append(str(error))
+    servers = known_servers()
+    problems = [*_problems_of_the_secret(known), *_problems_of_places(known), *_unknown_variables()]
     if as_json:
-        plain.write(_as_json(known, servers, problems))
+        objects.write(_as_json(known, servers, problems))
     else:
         _show(known, servers)
     if problems:
@@ -50,12 +49,21 @@ def config(
 
 def _problems_of_the_secret(known: Settings) -> list[str]:
     problems: list[str] = []
-    for text in _secrets(known):
+    for text in known.secrets:
         try:
             parse_key(text)
         except ConfigurationError as error:
             problems.append(f"{SECRET_VARIABLE} {masked(text)}: {error}")
     return problems
+
+
+def _problems_of_places(known: Settings) -> Iterator[str]:
+    """What the commands say that send, and those that serve."""
+    for find in (local_servers, lambda: port_of(known), lambda: known.get("url") and url_of(known)):
+        try:
+            find()
+        except ConfigurationError as error:
+            yield str(error)
 
 
 def _unknown_variables() -> list[str]:
@@ -68,15 +76,11 @@ def _unknown_variables() -> list[str]:
     ]
 
 
-def _secrets(known: Settings) -> list[str]:
-    return [] if known.secret is None else known.secret.value.replace(",", " ").split()
-
-
 def _show(known: Settings, servers: list[LocalServer]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - a command is quick
+    from rich.text import Text
 
-    from airweave_webhooks.cli import tables  # noqa: PLC0415
-    from airweave_webhooks.cli.words import one_line  # noqa: PLC0415
+    from airweave_webhooks.cli import tables
+    from airweave_webhooks.cli.words import one_line
 
     project = known.project
     console = tables.console()
@@ -89,7 +93,7 @@ def _show(known: Settings, servers: list[LocalServer]) -> None:
         value, source = ("not set", variable(name)) if found is None else found
         style = "dim" if found is None else ""
         table.add_row(name, Text(one_line(value), style=style), Text(_short(source, project), style="dim"))
-    shown = ", ".join(map(masked, _secrets(known)))
+    shown = ", ".join(map(masked, known.secrets))
     source = SECRET_VARIABLE if known.secret is None else known.secret.source
     table.add_row(
         "secret", Text(shown or "not set", style="" if shown else "dim"), Text(_short(source, project), "dim")
@@ -122,7 +126,7 @@ def _as_json(known: Settings, servers: list[LocalServer], problems: list[str]) -
         name: {"value": redacted(found.value), "source": found.source} if (found := known.values.get(name)) else None
         for name in NAMES
     }
-    secret = known.secret and {"fingerprints": [*map(fingerprint, _secrets(known))], "source": known.secret.source}
+    secret = known.secret and {"fingerprints": [*map(fingerprint, known.secrets)], "source": known.secret.source}
     return {
         "project": str(known.project),
         "settings": values,

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import plain, tables, words
+from airweave_webhooks.cli import objects, tables, words
 from airweave_webhooks.cli.exits import CODES, FAILED, INTERRUPTED, USAGE, endings, fail
 from airweave_webhooks.cli.options import (
     WHICH,
@@ -73,7 +73,7 @@ def list_(
         page = asyncio.run(receiver.deliveries.search(size=limit, cursor=cursor, **which))
     if as_json:
         for record in page.records:
-            plain.write(plain.as_found(record))
+            objects.write(objects.as_found(record))
     elif page.records:
         console = tables.console()
         console.print(tables.found(page.records, console.width))
@@ -103,7 +103,7 @@ def show(
     if record is None:
         fail(f"no delivery {names[0]!r} of receiver {receiver.name!r} in {receiver.store!r}", FAILED)
     if as_json:
-        plain.write(plain.as_shown(record, with_body=body))
+        objects.write(objects.as_shown(record, with_body=body))
     else:
         tables.console().print(tables.shown(record, with_body=body))
 
@@ -186,7 +186,7 @@ def purge(
         with so_far.shown(unless=as_json):
             number = asyncio.run(receiver.deliveries.purge(older_than, progress=so_far.update))
     if as_json:
-        plain.write({"purged": number})
+        objects.write({"purged": number})
     else:
         typer.echo(f"{words.deliveries(number)} purged from {receiver.store!r}")
 
@@ -198,7 +198,7 @@ def stats(target: Target = None, app_dir: AppDir = None, as_json: AsJson = False
         receiver = receiver_of(target, app_dir)
         counted = asyncio.run(receiver.deliveries.stats())
     if as_json:
-        plain.write(plain.as_stats(receiver.name, counted))
+        objects.write(objects.as_stats(receiver.name, counted))
     else:
         tables.console().print(tables.counted(receiver.name, counted, receiver.store))
 
@@ -228,7 +228,7 @@ def _worker(target: str | None, app_dir: Path | None) -> str:
 
 def _report(result: Replay, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        plain.write(plain.as_replay(result, dry_run=dry_run))
+        objects.write(objects.as_replay(result, dry_run=dry_run))
         return
     if dry_run:
         typer.echo(f"{words.deliveries(result.found)} would be replayed")

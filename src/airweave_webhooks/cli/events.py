@@ -24,14 +24,14 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all that is known.")] = False,
 ) -> None:
     """List Airweave's events; with NAME, their fields, and a body."""
-    from airweave_webhooks.cli import plain, tables  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.catalogue import event_types  # noqa: PLC0415
+    from airweave_webhooks.cli import objects, tables
+    from airweave_webhooks.cli.catalogue import event_types
 
     with endings():
         found = event_types(names or [])
     if as_json:
         for event in found:
-            plain.write(_as_json(event))
+            objects.write(_as_json(event))
         return
     console = tables.console()
     if names:
@@ -48,9 +48,9 @@ def events(
 
 
 def _listed(found: Sequence["EventType"]) -> "Table":
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
-    from airweave_webhooks.cli import tables  # noqa: PLC0415
+    from airweave_webhooks.cli import tables
 
     table = tables.columns()
     table.add_column("EVENT", no_wrap=True)
@@ -66,10 +66,10 @@ def _listed(found: Sequence["EventType"]) -> "Table":
 
 
 def _shown(event: "EventType") -> "Group":
-    from rich.console import Group  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.text import Text
 
-    from airweave_webhooks.cli import tables  # noqa: PLC0415
+    from airweave_webhooks.cli import tables
 
     base = next(each.__name__ for each in event.cls.__mro__[1:] if not each.__name__.startswith("_"))
     facts = [
@@ -101,7 +101,7 @@ def _meaning(field: "Field") -> str:
 
 
 def _example(event: "EventType") -> Any:
-    from airweave_webhooks.testing.payloads import payload  # noqa: PLC0415
+    from airweave_webhooks.testing.payloads import payload
 
     return json.loads(payload(event.name))
 

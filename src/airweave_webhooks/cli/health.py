@@ -19,8 +19,8 @@ def health(target: Target = None, app_dir: AppDir = None, as_json: AsJson = Fals
 
     Ends with 0 if all is well, with 1 if not, and with 5 if the store cannot be reached.
     """
-    from airweave_webhooks.cli import plain, tables  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.words import redacted  # noqa: PLC0415
+    from airweave_webhooks.cli import objects, tables
+    from airweave_webhooks.cli.words import redacted
 
     with endings():
         receiver = receiver_of(target, app_dir)
@@ -28,11 +28,11 @@ def health(target: Target = None, app_dir: AppDir = None, as_json: AsJson = Fals
             found = asyncio.run(_ask(receiver))
         except Unavailable as error:
             if as_json:
-                plain.write({"receiver": receiver.name, "healthy": False, "problems": [redacted(str(error))]})
+                objects.write({"receiver": receiver.name, "healthy": False, "problems": [redacted(str(error))]})
             raise
     if as_json:
         problems = [redacted(problem) for problem in found.problems]
-        plain.write({"receiver": receiver.name, **found.as_json(), "problems": problems})
+        objects.write({"receiver": receiver.name, **found.as_json(), "problems": problems})
     else:
         tables.console().print(tables.grid(_lines(receiver, found)))
     if not found.healthy:
@@ -40,7 +40,7 @@ def health(target: Target = None, app_dir: AppDir = None, as_json: AsJson = Fals
 
 
 async def _ask(receiver: "Receiver") -> "Health":
-    from airweave_webhooks.stores.base import Key  # noqa: PLC0415
+    from airweave_webhooks.stores.base import Key
 
     await receiver.store.open()
     try:
@@ -52,8 +52,8 @@ async def _ask(receiver: "Receiver") -> "Health":
 
 
 def _lines(receiver: "Receiver", found: "Health") -> list[tuple[str, str]]:
-    from airweave_webhooks.cli.words import age, size  # noqa: PLC0415
-    from airweave_webhooks.stores.inbox import InboxStore  # noqa: PLC0415
+    from airweave_webhooks.cli.words import age, size
+    from airweave_webhooks.stores.inbox import InboxStore
 
     lines = [
         ("receiver", receiver.name),

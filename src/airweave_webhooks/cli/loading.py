@@ -74,7 +74,9 @@ def _import(name: str, app_dir: Path | None) -> ModuleType:
             where = app_dir or "the current directory (--app-dir names another)"
             raise ConfigurationError(f"there is no module {error.name!r} in {where}") from None
         raise ConfigurationError(_failure(name, error)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's program
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is the user's program, which may also raise SystemExit
         raise ConfigurationError(_failure(name, error)) from None
 
 

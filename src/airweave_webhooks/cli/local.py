@@ -1,4 +1,4 @@
-"""How `trigger` finds the secret of a `dev` in another terminal: a file that only the user can read, while it runs."""
+"""What runs on this machine, and its secret: a file that only the user can read, for as long as it runs."""
 
 import contextlib
 import importlib
@@ -9,13 +9,10 @@ import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
-from urllib.parse import urlsplit
 
 import platformdirs
 
-from airweave_webhooks.cli.settings import Setting, Settings, variable
-from airweave_webhooks.errors import ConfigurationError, OperatorError
-from airweave_webhooks.keyring import SECRET_VARIABLE
+from airweave_webhooks.errors import ConfigurationError
 
 APP: Final = "airweave-webhooks"
 LARGEST: Final = 64 * 1024
@@ -88,6 +85,14 @@ def local_servers() -> list[LocalServer]:
     return found
 
 
+def known_servers() -> list[LocalServer]:
+    """The same, where they are only a hint: none, if there is no folder for it."""
+    try:
+        return local_servers()
+    except ConfigurationError:
+        return []
+
+
 def _read(file: Path) -> LocalServer | None:
     """What a file announces; None if it is not one of ours."""
     try:
@@ -108,112 +113,6 @@ def _read(file: Path) -> LocalServer | None:
 
 def _is_pid(number: int) -> bool:
     return type(number) is int and 0 < number <= LARGEST_PID  # True is an int, too
-
-
-class Destination(NamedTuple):
-    """Where to send, and what to sign with."""
-
-    url: str
-    secrets: tuple[str, ...]
-    source: str
-    """Where the secrets come from, for people."""
-
-
-def destination(settings: Settings, to: str | None = None) -> Destination:
-    """Find where to send: what a flag or a setting says, or a server of ours that runs on this machine.
-
-    Raises:
-        OperatorError: nothing says where to, or several would do, or it is no URL.
-        ConfigurationError: there is no secret for it.
-    """
-    servers = local_servers()
-    url = settings.get("url") if to is None else _checked(to)
-    if url is None:
-        if len(servers) != 1:
-            which = " or ".join(server.url for server in servers)
-            why = (
-                f"several receivers run here: --to {which}"
-                if servers
-                else ("no receiver runs here: start one with `airweave-webhooks dev module:receiver`, or say --to URL")
-            )
-            raise OperatorError(why)
-        url = servers[0].url
-    for server in servers:
-        if server.secret is not None and same_place(server.url, url):
-            return Destination(url, (server.secret,), f"the local server {server.pid}")
-    secret = secret_of(settings)
-    return Destination(url, tuple(secret.value.split()), secret.source)
-
-
-def _checked(url: str) -> str:
-    """A URL from the command line, where others can read it."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise OperatorError(f"{url!r} is no URL: {error}") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        hint = f"; did you mean http://{url}?" if "://" not in url else ""
-        raise OperatorError(f"{url!r}: write a whole URL, as in http://127.0.0.1:8000/webhooks{hint}")
-    if parts.password is not None:
-        raise OperatorError(
-            f"{parts.scheme}://…@{parts.hostname}: others can read a password on the command line; set"
-            f" {variable('url')} instead"
-        )
-    return url
-
-
-def secret_of(settings: Settings) -> Setting:
-    """The secret that is set.
-
-    Raises:
-        ConfigurationError: none is.
-    """
-    if settings.secret is None:
-        raise ConfigurationError(
-            f"no webhook secret: set {SECRET_VARIABLE} in the environment or in .env (a secret is never taken from the"
-            " command line, where others could read it)"
-        )
-    return Setting(settings.secret.value.replace(",", " "), settings.secret.source)
-
-
-def secret_in_use(settings: Settings) -> Setting:
-    """The secret that is set; without one, that of the server of ours that runs on this machine.
-
-    Raises:
-        ConfigurationError: there is none.
-        OperatorError: several servers run.
-    """
-    if settings.secret is not None:
-        return secret_of(settings)
-    match [server for server in local_servers() if server.secret is not None]:
-        case []:
-            return secret_of(settings)
-        case [LocalServer(pid, _, str(secret))]:
-            return Setting(secret, f"the local server {pid}")
-        case servers:
-            which = ", ".join(server.url for server in servers)
-            raise OperatorError(
-                f"several receivers run here ({which}): set {SECRET_VARIABLE} to the secret that is meant"
-            )
-
-
-def same_place(one: str, other: str) -> bool:
-    """Whether two URLs name the same server; its receiver answers on every path."""
-    origin = _origin(one)
-    return origin is not None and origin == _origin(other)
-
-
-def _origin(url: str) -> tuple[str, int | None] | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.hostname is None:
-        return None
-    host = "127.0.0.1" if parts.hostname in {"localhost", "0.0.0.0"} else parts.hostname  # noqa: S104 - of a server
-    return host, port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _folder() -> Path:

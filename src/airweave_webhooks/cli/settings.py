@@ -41,7 +41,12 @@ class Settings(NamedTuple):
     values: Mapping[str, Setting]
     """By name, as in `pyproject.toml`; what is neither set nor has a default is missing."""
     secret: Setting | None
-    """`AIRWEAVE_WEBHOOK_SECRET`; several are separated by spaces."""
+    """`AIRWEAVE_WEBHOOK_SECRET`, as it is set; several are separated by spaces or commas."""
+
+    @property
+    def secrets(self) -> list[str]:
+        """Each of them."""
+        return [] if self.secret is None else self.secret.value.replace(",", " ").split()
 
     def get(self, name: str) -> str | None:
         """The value of a setting."""
@@ -79,7 +84,7 @@ def read_settings(folder: Path | None = None) -> Settings:
     Raises:
         ConfigurationError: a file cannot be read, or holds what cannot be set there.
     """
-    folder = (folder or Path.cwd()).absolute()
+    folder = folder.absolute() if folder else _here()
     project = next((each for each in (folder, *folder.parents) if _is_file(each / "pyproject.toml")), folder)
     from_file = _complete_environment(project / ".env")
     values = {name: Setting(each.default, "default") for name, each in NAMES.items() if each.default is not None}
@@ -87,7 +92,15 @@ def read_settings(folder: Path | None = None) -> Settings:
     for name in NAMES:
         if found := _of_environment(variable(name), from_file):
             values[name] = found
-    return Settings(project, values, _of_environment(SECRET_VARIABLE, from_file))
+    secret = _of_environment(SECRET_VARIABLE, from_file)
+    return Settings(project, values, secret if secret and secret.value.strip(" ,") else None)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        raise ConfigurationError("the current folder has been removed: go into one that is there") from None
 
 
 def _of_environment(name: str, from_file: Mapping[str, str]) -> Setting | None:

@@ -37,12 +37,12 @@ def sign(
 
     sign body.json > headers; curl -H @headers --data-binary @body.json URL
     """
-    from airweave_webhooks.cli import plain  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.bodies import read_body  # noqa: PLC0415
-    from airweave_webhooks.cli.local import secret_in_use  # noqa: PLC0415
-    from airweave_webhooks.cli.masks import fingerprint, masked  # noqa: PLC0415
-    from airweave_webhooks.signing import parse_signer, raw_headers, read_envelope, signature_headers  # noqa: PLC0415
-    from airweave_webhooks.testing.sender import message_id as new_id  # noqa: PLC0415
+    from airweave_webhooks.cli import objects
+    from airweave_webhooks.cli.destinations import secret_in_use
+    from airweave_webhooks.cli.files import read_body
+    from airweave_webhooks.cli.masks import fingerprint, masked
+    from airweave_webhooks.signing import parse_signer, raw_headers, read_envelope, signature_headers
+    from airweave_webhooks.testing.sender import message_id as new_id
 
     with endings():
         names = _family(family)
@@ -63,7 +63,7 @@ def sign(
         typer.echo(_command(curl, headers, file, None if body.id is None and file != "-" else body.content))
     elif as_json:
         prints = [fingerprint(text) for text in texts]
-        plain.write({"headers": headers, "secrets": prints, "source": secret.source, "bytes": len(body.content)})
+        objects.write({"headers": headers, "secrets": prints, "source": secret.source, "bytes": len(body.content)})
     else:
         typer.echo("\n".join(f"{name}: {value}" for name, value in headers.items()))
         if body.id is not None:

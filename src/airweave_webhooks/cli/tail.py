@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from airweave_webhooks.cli import plain, tables
+from airweave_webhooks.cli import objects, tables
 from airweave_webhooks.cli.exits import endings
 from airweave_webhooks.cli.options import (
     AppDir,
@@ -82,7 +82,7 @@ class _Printer:
 
     def show(self, record: Record) -> None:
         if self._as_json:
-            plain.write(plain.as_found(record))
+            objects.write(objects.as_found(record))
         else:
             self._console.print(line(record, self._console.width, time.time(), clock=self._console.is_terminal))
         sys.stdout.flush()
@@ -93,7 +93,7 @@ class _Printer:
 
 
 async def _follow(receiver: "Receiver", which: Filter, last: int, every: float, printer: _Printer) -> None:
-    from airweave_webhooks.cli.following import Follower  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.cli.following import Follower
 
     store = receiver.store
     assert isinstance(store, InboxStore), "receiver.deliveries has looked"  # noqa: S101

@@ -8,11 +8,10 @@ import typer
 
 from airweave_webhooks.cli.exits import BAD_SIGNATURE, endings
 from airweave_webhooks.cli.options import moment, settings
-from airweave_webhooks.errors import OperatorError, WebhookError
+from airweave_webhooks.errors import OperatorError
 
 if TYPE_CHECKING:
     from airweave_webhooks.cli.examining import Examination, Known
-    from airweave_webhooks.cli.local import LocalServer
 
 RETIRED_VARIABLE: Final = "AIRWEAVE_WEBHOOK_RETIRED_SECRET"
 """Secrets from before a rotation, separated by spaces: they verify nothing, and are recognised."""
@@ -60,10 +59,11 @@ def verify(
     Tried is the secret that is set, or that of the dev that runs; AIRWEAVE_WEBHOOK_RETIRED_SECRET can hold those
     from before a rotation, to recognise them.
     """
-    from airweave_webhooks.cli import plain, tables  # noqa: PLC0415 - a command is quick
-    from airweave_webhooks.cli.bodies import STDIN, read_body  # noqa: PLC0415
-    from airweave_webhooks.cli.examining import Known, examine  # noqa: PLC0415
-    from airweave_webhooks.cli.local import secret_in_use  # noqa: PLC0415
+    from airweave_webhooks.cli import objects, tables
+    from airweave_webhooks.cli.destinations import secret_in_use
+    from airweave_webhooks.cli.examining import Known, examine
+    from airweave_webhooks.cli.files import STDIN, read_body
+    from airweave_webhooks.cli.local import known_servers
 
     with endings():
         if file == headers == STDIN:
@@ -77,12 +77,12 @@ def verify(
             body,
             tried,
             retired=[Known(text, RETIRED_VARIABLE) for text in _retired()],
-            others=[Known(text, f"the local server {pid}, {url}") for pid, url, text in _running() if text is not None],
+            others=[Known(text, f"the local server {pid}, {url}") for pid, url, text in known_servers() if text],
             now=time.time() if at is None else at,
             tolerance=tolerance,
         )
     if as_json:
-        plain.write(_as_json(examination, tried))
+        objects.write(_as_json(examination, tried))
     else:
         tables.console().print(_shown(examination, body, tried))
     if not examination.good:
@@ -92,8 +92,8 @@ def verify(
 def _headers(
     file: str | None, message_id: str | None, timestamp: str | None, signature: str | None
 ) -> list[tuple[bytes, bytes]]:
-    from airweave_webhooks.cli.bodies import read_headers  # noqa: PLC0415
-    from airweave_webhooks.signing import raw_headers  # noqa: PLC0415
+    from airweave_webhooks.cli.files import read_headers
+    from airweave_webhooks.signing import raw_headers
 
     options = {"svix-id": message_id, "svix-timestamp": timestamp, "svix-signature": signature}
     given = {name: value.strip() for name, value in options.items() if value is not None}
@@ -107,20 +107,11 @@ def _retired() -> list[str]:
     return os.environ.get(RETIRED_VARIABLE, "").replace(",", " ").split()
 
 
-def _running() -> "list[LocalServer]":
-    from airweave_webhooks.cli.local import local_servers  # noqa: PLC0415
-
-    try:
-        return local_servers()
-    except WebhookError:
-        return []  # they would only have been a hint
-
-
 def _shown(examination: "Examination", body: bytes, tried: "list[Known]") -> Any:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
-    from airweave_webhooks.cli.words import one_line, size  # noqa: PLC0415
+    from airweave_webhooks.cli.words import one_line, size
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -141,12 +132,12 @@ def _shown(examination: "Examination", body: bytes, tried: "list[Known]") -> Any
 
 
 def _as_json(examination: "Examination", tried: "list[Known]") -> dict[str, Any]:
-    from airweave_webhooks.cli.masks import fingerprint  # noqa: PLC0415
+    from airweave_webhooks.cli.masks import fingerprint
 
     envelope = examination.envelope
     return {
         "verified": examination.good,
-        "id": None if envelope is None else envelope.id,
+        "message_id": None if envelope is None else envelope.id,
         "timestamp": None if envelope is None else envelope.timestamp,
         "tried": [{"source": known.source, "fingerprint": fingerprint(known.text)} for known in tried],
         "checks": [{**check._asdict(), "remedy": check.remedy} for check in examination.checks],

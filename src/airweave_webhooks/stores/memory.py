@@ -45,6 +45,9 @@ class MemoryStore:
         # The event loop claims and settles while the lease keeper's thread renews.
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
     async def open(self) -> None:
         """Do nothing: there is nothing to connect to."""
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from airweave_webhooks.cli.destinations import url_of
 from airweave_webhooks.cli.exits import FAILED, UNREACHABLE, endings
-from airweave_webhooks.cli.local import destination, local_servers
+from airweave_webhooks.cli.local import known_servers
 from airweave_webhooks.cli.options import AppDir, AsJson, receiver_of, settings
 from airweave_webhooks.cli.settings import variable
-from airweave_webhooks.errors import ConfigurationError, OperatorError
+from airweave_webhooks.errors import OperatorError
 
 if TYPE_CHECKING:
     from airweave_webhooks.cli.doctor.endpoint import Endpoint
@@ -61,7 +62,7 @@ def doctor(
         elif _is_host(target):
             raise OperatorError(f"{target!r}: did you mean http://{target}?")
         else:
-            from airweave_webhooks.cli.doctor.program import Program  # noqa: PLC0415 - not needed for a URL
+            from airweave_webhooks.cli.doctor.program import Program
 
             program = Program(receiver_of(target, app_dir), target, workers, tenant, timeout)
             code = _examine_program(program, as_json=as_json)
@@ -70,7 +71,7 @@ def doctor(
 
 
 def _examine_url(target: str | None, workers: int | None, tenant: str | None, timeout: float, *, as_json: bool) -> int:
-    from airweave_webhooks.cli.doctor.outside import CHECKS  # noqa: PLC0415 - httpx takes its time
+    from airweave_webhooks.cli.doctor.outside import CHECKS
 
     if workers is not None:
         raise OperatorError("--workers is for module:receiver; from outside, processes cannot be told apart")
@@ -80,12 +81,12 @@ def _examine_url(target: str | None, workers: int | None, tenant: str | None, ti
 
 
 def _endpoint(target: str | None, tenant: str | None, timeout: float) -> "Endpoint":
-    import httpx  # noqa: PLC0415 - it takes its time
+    import httpx
 
-    from airweave_webhooks.cli.doctor.endpoint import Endpoint  # noqa: PLC0415 - likewise
-    from airweave_webhooks.cli.doctor.signers import signers_for  # noqa: PLC0415 - likewise
+    from airweave_webhooks.cli.doctor.endpoint import Endpoint
+    from airweave_webhooks.cli.doctor.signers import signers_for
 
-    text = target or _where()
+    text = _where(target)
     if "{tenant}" in text:
         if tenant is None:
             raise OperatorError(f"{text}: whose? Name a tenant: --tenant NAME")
@@ -95,28 +96,25 @@ def _endpoint(target: str | None, tenant: str | None, timeout: float) -> "Endpoi
         _ = url.port
     except httpx.InvalidURL as error:
         raise OperatorError(f"{text!r} is not a URL: {error}") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise OperatorError(f"{text!r}: an endpoint is an absolute http:// or https:// URL")
     signers, source, no_secret = signers_for(settings(), text)
     return Endpoint(url, signers, source, no_secret, timeout)
 
 
-def _where() -> str:
-    """The endpoint that is set, or served on this machine."""
-    try:
-        return settings().get("url") or destination(settings()).url
-    except (OperatorError, ConfigurationError):
+def _where(target: str | None) -> str:
+    """The endpoint that is named, or set, or served on this machine."""
+    if target is None and settings().get("url") is None and not known_servers():
         raise OperatorError(
             "what is to be looked at? Write a URL, or module:receiver as in app:receiver; or set"
             f" {variable('receiver')} or {variable('url')}"
-        ) from None
+        )
+    return url_of(settings(), target)
 
 
 def _examine_program(program: "Program", *, as_json: bool) -> int:
-    from airweave_webhooks.cli.doctor.inside import CHECKS  # noqa: PLC0415 - not needed for a URL
+    from airweave_webhooks.cli.doctor.inside import CHECKS
 
     report = _go_through(CHECKS, program, as_json=as_json)
-    urls = [url] if (url := settings().get("url")) else [server.url for server in local_servers()]
+    urls = [url] if (url := settings().get("url")) else [server.url for server in known_servers()]
     for url in urls:
         report.hint(f"from outside: airweave-webhooks doctor {url}")
     code = _code(report, unanswered=program.unanswered)
@@ -127,8 +125,8 @@ def _examine_program(program: "Program", *, as_json: bool) -> int:
 
 
 def _go_through(checks: "Sequence[Check[P]]", patient: P, *, as_json: bool) -> "Report":
-    from airweave_webhooks.cli.doctor.findings import examine  # noqa: PLC0415 - see above
-    from airweave_webhooks.cli.doctor.report import Report  # noqa: PLC0415 - see above
+    from airweave_webhooks.cli.doctor.findings import examine
+    from airweave_webhooks.cli.doctor.report import Report
 
     report = Report(as_json=as_json)
 

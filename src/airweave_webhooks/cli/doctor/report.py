@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from airweave_webhooks.cli import plain, tables
+from airweave_webhooks.cli import objects, tables
 from airweave_webhooks.cli.doctor.findings import LEVELS, Finding, Level, Verdict
 from airweave_webhooks.cli.words import one_line
 
@@ -56,7 +56,7 @@ class Report:
         """Print a finding; what is skipped for one reason is printed in one go."""
         self.levels[finding.verdict.level] += 1
         if self._as_json:
-            plain.write(as_json(finding))
+            objects.write(as_json(finding))
             sys.stdout.flush()
             return
         if self._skipped and self._skipped[-1].verdict != finding.verdict:

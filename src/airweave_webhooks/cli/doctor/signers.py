@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from airweave_webhooks.cli.destinations import signed_for
 from airweave_webhooks.cli.doctor.endpoint import Signer
-from airweave_webhooks.cli.local import destination
 from airweave_webhooks.cli.settings import Settings
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.keyring import SECRET_VARIABLE
@@ -28,7 +28,7 @@ def signers_for(settings: Settings, url: str) -> Signers:
         ConfigurationError: what is set cannot be used as a secret.
     """
     try:
-        found = destination(settings, url)
+        found = signed_for(settings, url)
     except ConfigurationError:
         if settings.secret is not None:
             raise

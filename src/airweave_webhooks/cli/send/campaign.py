@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import anyio.lowlevel
 import httpcore
 
-from airweave_webhooks.cli.local import Destination
+from airweave_webhooks.cli.destinations import Destination
 from airweave_webhooks.cli.progress import Progress
 from airweave_webhooks.cli.send.expectations import How, Target
 from airweave_webhooks.cli.send.reports import Report
@@ -59,8 +60,17 @@ def run(
     with progress.shown(unless=as_json or report.in_lines):
         try:
             asyncio.run(send())
+        except ExceptionGroup as errors:
+            raise _first(errors) from None
         except KeyboardInterrupt:
             interrupted = f"interrupted after {tally.messages:,} of {total:,}"
     report.whole(sender.statistics)
     report.end(interrupted)
     return tally
+
+
+def _first(error: Exception) -> Exception:
+    """What went wrong in one of the tasks, such as that nobody reads what is said any more."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error

@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from airweave_webhooks.cli import plain, tables
-from airweave_webhooks.cli.exits import BAD_SIGNATURE, FAILED, UNREACHABLE, fail
+from airweave_webhooks.cli import objects, tables
+from airweave_webhooks.cli.exits import BAD_SIGNATURE, FAILED, INTERRUPTED, UNREACHABLE, fail
 from airweave_webhooks.cli.send.expectations import How, Target
 from airweave_webhooks.cli.send.outcomes import MEANINGS, style_of
 from airweave_webhooks.cli.send.sending import Judged, Tally
@@ -43,7 +43,7 @@ class Report:
     def attempt(self, judged: Judged) -> None:
         """Say what one attempt came to."""
         if self._as_json:
-            plain.write(_as_attempt(judged))
+            objects.write(_as_attempt(judged))
             sys.stdout.flush()
         elif self.in_lines:
             tables.console().print(_line(judged), soft_wrap=True)
@@ -52,7 +52,7 @@ class Report:
         """Say what all came to."""
         latency = statistics.as_dict()["latency"]
         if self._as_json:
-            plain.write(self._as_summary(latency))
+            objects.write(self._as_summary(latency))
         elif not self.in_lines and self._tally.answers:
             console = tables.console()
             console.print(self._first_line(), soft_wrap=True)
@@ -70,7 +70,7 @@ class Report:
             times = f"{number:,} times: " if number > 1 else ""
             sys.stderr.write(f"airweave-webhooks: {times}{redacted(problem)}\n")
         if interrupted is not None:
-            fail(interrupted, 130)
+            fail(interrupted, INTERRUPTED)
         if not self._tally.problems:
             if self._how.must and not self._as_json:
                 typer.echo(f"as it must be: {self._how.must} ({self._how.said})")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airweave_webhooks.cli.destinations import destination
 from airweave_webhooks.cli.exits import endings
-from airweave_webhooks.cli.local import destination
 from airweave_webhooks.cli.options import AsJson, settings
 from airweave_webhooks.cli.send.trigger import Rate, To
+from airweave_webhooks.errors import OperatorError
 
 if TYPE_CHECKING:
     from airweave_webhooks.testing import Message, Sender
@@ -28,12 +29,15 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send recorded deliveries in their order, signed anew, and say what the receiver answers."""
-    from airweave_webhooks.cli.send import campaign  # noqa: PLC0415 - it brings the sender
-    from airweave_webhooks.cli.send.expectations import How  # noqa: PLC0415
-    from airweave_webhooks.testing.recording import read_recordings  # noqa: PLC0415
+    from airweave_webhooks.cli.send import campaign
+    from airweave_webhooks.cli.send.expectations import How
+    from airweave_webhooks.testing.recording import read_recordings
 
     with endings():
         recorded = [message for path in paths for message in read_recordings(path)]
+        for id_ in [] if new_ids else [message.id for message in recorded]:
+            if not id_.isascii() or not id_.isprintable():
+                raise OperatorError(f"the id {id_!r} is not ASCII, and no receiver would take it: see --new-ids")
 
         def messages(sender: "Sender") -> "Iterator[Message]":
             return (sender.message(message.body, id=None if new_ids else message.id) for message in recorded)

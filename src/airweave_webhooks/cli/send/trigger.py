@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
+from airweave_webhooks.cli.destinations import destination
 from airweave_webhooks.cli.exits import endings
-from airweave_webhooks.cli.local import destination
 from airweave_webhooks.cli.options import AsJson, settings
 from airweave_webhooks.errors import OperatorError
 
@@ -20,7 +20,7 @@ TRICKS: Final = "What a receiver must stand"
 
 To: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="The receiver's URL; by default what runs on this machine.", show_default=False),
+    typer.Option(metavar="URL", help="The receiver's URL; else what is set, or what runs here.", show_default=False),
 ]
 Rate: TypeAlias = Annotated[
     float | None,
@@ -59,9 +59,9 @@ def trigger(
 
     With what a receiver must stand, the right answer is another one: what was changed or is stale must be refused.
     """
-    from airweave_webhooks.cli.send import campaign  # noqa: PLC0415 - it brings the sender
-    from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, read_changes  # noqa: PLC0415
-    from airweave_webhooks.cli.send.expectations import How  # noqa: PLC0415
+    from airweave_webhooks.cli.send import campaign
+    from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, read_changes
+    from airweave_webhooks.cli.send.expectations import How
 
     with endings():
         if duplicate and concurrent > 1:

@@ -21,9 +21,9 @@ def capture(
 
     Behind a tunnel, with AIRWEAVE_WEBHOOK_SECRET set, that captures what Airweave sends. Every path is the endpoint.
     """
-    from airweave_webhooks.cli.serve import capturing  # noqa: PLC0415 - it brings the server
+    from airweave_webhooks.cli.serve import capturing
 
     configure(as_json=as_json)
     with endings(), listen(settings(), host, port) as listener:
-        code = capturing.capture_into(out, listener, settings().secret, as_json=as_json)
+        code = capturing.capture_into(out, listener, settings(), as_json=as_json)
     fail("interrupted", code) if code else None

@@ -17,7 +17,7 @@ from airweave_webhooks.cli.serve.journal import Answered, Entry, Journal
 from airweave_webhooks.cli.serve.listening import fresh_secret, url_of
 from airweave_webhooks.cli.serve.output import Output
 from airweave_webhooks.cli.serve.serving import as_served, serve
-from airweave_webhooks.cli.settings import Setting
+from airweave_webhooks.cli.settings import Settings
 from airweave_webhooks.cli.tables import grid
 from airweave_webhooks.cli.words import deliveries
 from airweave_webhooks.delivery import Delivery
@@ -57,13 +57,13 @@ class Capture:
         self.written += 1
 
 
-def capture_into(folder: Path, listener: socket.socket, secret: Setting | None, *, as_json: bool) -> int:
+def capture_into(folder: Path, listener: socket.socket, settings: Settings, *, as_json: bool) -> int:
     """Capture until there is a signal.
 
     Args:
         folder: where to.
         listener: where from.
-        secret: what is set; without one a secret is made for this run.
+        settings: what is set; without a secret, one is made for this run.
         as_json: objects instead of lines for people.
 
     Returns:
@@ -72,12 +72,11 @@ def capture_into(folder: Path, listener: socket.socket, secret: Setting | None, 
     Raises:
         ConfigurationError: nothing can be written there, or a secret cannot be used.
     """
-    made = fresh_secret() if secret is None else None
-    secrets = [made] if made else secret.value.replace(",", " ").split() if secret else []
-    capture = Capture(folder, secrets)
+    made = fresh_secret() if settings.secret is None else None
+    capture = Capture(folder, [made] if made else settings.secrets)
     receiver = capture.receiver
     output = Output(as_json=as_json)
-    source = "made for this run; trigger finds it" if secret is None else f"from {secret.source}"
+    source = "made for this run; trigger finds it" if settings.secret is None else f"from {settings.secret.source}"
     url = url_of(listener)
 
     def opened() -> None:

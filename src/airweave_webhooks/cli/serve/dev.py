@@ -23,7 +23,7 @@ def dev(
     It has its own store and handlers, and a secret made for this run, which `airweave-webhooks trigger` in another
     terminal finds by itself. Every path is the endpoint.
     """
-    from airweave_webhooks.cli.serve import rounds, supervision  # noqa: PLC0415 - they bring the server
+    from airweave_webhooks.cli.serve import rounds, supervision
 
     configure(as_json=as_json)
     with endings(), listen(settings(), host, port) as listener:

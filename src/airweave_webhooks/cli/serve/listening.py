@@ -9,7 +9,8 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from airweave_webhooks.cli.local import local_servers, same_place
+from airweave_webhooks.cli.destinations import same_place
+from airweave_webhooks.cli.local import known_servers
 from airweave_webhooks.cli.settings import Settings
 from airweave_webhooks.errors import ConfigurationError
 
@@ -45,7 +46,7 @@ def listen(settings: Settings, host: str | None, port: int | None) -> socket.soc
         ConfigurationError: it cannot be had; says why, and what to do.
     """
     host = host or settings.get("host") or ""
-    port = _port(settings) if port is None else port
+    port = port_of(settings) if port is None else port
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=WAITING_CONNECTIONS)
@@ -65,7 +66,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _port(settings: Settings) -> int:
+def port_of(settings: Settings) -> int:
+    """The port that is set.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     setting = settings.values["port"]
     if not setting.value.isascii() or not setting.value.isdigit() or int(setting.value) > HIGHEST_PORT:
         raise ConfigurationError(f"{setting.source}: port takes a number up to {HIGHEST_PORT}, not {setting.value!r}")
@@ -76,7 +82,7 @@ def _why(error: OSError, host: str, port: int) -> str:
     where = f"{host} port {port}"
     match error.errno:
         case errno.EADDRINUSE:
-            holders = [server for server in local_servers() if same_place(server.url, f"http://{host}:{port}")]
+            holders = [server for server in known_servers() if same_place(server.url, f"http://{host}:{port}")]
             by = f" by another airweave-webhooks, process {holders[0].pid}" if holders else ""
             return f"{where} is in use{by}: end what listens there, or take --port {port % HIGHEST_PORT + 1}"
         case errno.EACCES:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from airweave_webhooks.cli import plain, tables
+from airweave_webhooks.cli import objects, streams, tables
 from airweave_webhooks.cli.serve.entries import as_object, lines
 from airweave_webhooks.cli.serve.journal import Entry
 from airweave_webhooks.cli.words import iso, redacted
@@ -68,7 +68,7 @@ class Output:
 
     def _write_object(self, thing: dict[str, Any]) -> None:
         with self._while_somebody_reads():
-            plain.write(thing, self._stdout)
+            objects.write(thing, self._stdout)
             self._stdout.flush()
 
     def _write(self, *parts: RenderableType) -> None:
@@ -83,7 +83,7 @@ class Output:
         try:
             yield
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
+            streams.silence(self._stdout)
             os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airweave_webhooks.cli.exits import INTERRUPTED
-from airweave_webhooks.cli.local import announced, local_servers
+from airweave_webhooks.cli.local import announced, known_servers
 from airweave_webhooks.cli.serve import handlers
 from airweave_webhooks.cli.serve.journal import Journal
 from airweave_webhooks.cli.serve.listening import url_of
@@ -91,7 +91,7 @@ def run(
 
 def _header(round_: Round, receiver: Receiver, listener: socket.socket) -> Group:
     url = url_of(listener)
-    others = any(server.url != url for server in local_servers())
+    others = any(server.url != url for server in known_servers())
     where = f" --to {url}" if others else ""
     tenants = f"; the last part is the tenant ({NO_TENANT!r} without one)" if receiver.keyring.serves_tenants else ""
     again = f"; starts anew when a Python file below {round_.app_dir or Path.cwd()} changes" if round_.number else ""

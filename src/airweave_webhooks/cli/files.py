@@ -13,6 +13,8 @@ STDIN: Final = "-"
 
 # `name: value`, also as curl -v shows it, or quoted, as a log does. A name is what HTTP takes for one.
 _LINE: Final = re.compile(r"""^\s*(?:[<>*]\s)?\s*["']?([A-Za-z0-9!#$%&'*+.^_`|~-]+?)["']?\s*:\s*(.*)$""")
+# What of a line is the sender's, whatever a log has written before it.
+_SIGNED: Final = re.compile(r"""(?i)(?<![\w-])((?:svix|webhook)-(?:id|timestamp|signature))["']?\s*[:=]\s*(.*)$""")
 
 
 class Body(NamedTuple):
@@ -37,14 +39,14 @@ def read_body(path: str) -> Body:
         content: object = json.loads(raw)
     except (ValueError, RecursionError):
         return Body(raw, None)
-    from airweave_webhooks.testing.recording import recorded  # noqa: PLC0415 - a command is quick
+    from airweave_webhooks.testing.recording import recorded
 
     message = recorded(content, path)
     return Body(raw, None) if message is None else Body(message.body, message.id)
 
 
 def read_headers(path: str) -> list[tuple[bytes, bytes]]:
-    """Read headers, with their names in lower case: `name: value` lines among others, or a JSON object.
+    """Read headers, with their names in lower case: `name: value` lines among others, or JSON.
 
     Args:
         path: a file, or `-` for stdin.
@@ -56,7 +58,7 @@ def read_headers(path: str) -> list[tuple[bytes, bytes]]:
     try:
         pairs = list(_of_json(json.loads(text)))
     except (ValueError, RecursionError):
-        lines = map(_LINE.match, text.splitlines())
+        lines = (_SIGNED.search(line) or _LINE.match(line) for line in text.splitlines())
         pairs = [(line[1], _unquoted(line[2])) for line in lines if line]
     return [
         (name.lower().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")) for name, value in pairs
@@ -64,12 +66,24 @@ def read_headers(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def _of_json(content: object) -> Iterator[tuple[str, str]]:
-    """The pairs of an object; of a header that is repeated, a list."""
-    if isinstance(content, dict):
-        for name, value in cast("dict[str, object]", content).items():
-            for each in cast("list[object]", value) if isinstance(value, list) else [value]:
-                if each is not None:
-                    yield name, str(each)
+    """The pairs of an object, or of a list of pairs; of a header that is repeated, a list."""
+    match content:
+        case {"name": str(name), "value": str(value)} | [str(name), str(value)]:
+            yield name, value
+        case dict():
+            pairs = cast("dict[str, object]", content)
+            if "headers" in pairs:
+                yield from _of_json(pairs["headers"])
+                return
+            for key, values in pairs.items():
+                for each in cast("list[object]", values) if isinstance(values, list) else [values]:
+                    if each is not None:
+                        yield key, str(each)
+        case list():
+            for each in cast("list[object]", content):
+                yield from _of_json(each)
+        case _:
+            pass
 
 
 def _unquoted(text: str) -> str:

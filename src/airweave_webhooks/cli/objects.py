@@ -1,4 +1,4 @@
-"""Deliveries as JSON objects."""
+"""JSON objects, one a line, and deliveries as such."""
 
 import json
 import sys
@@ -75,10 +75,10 @@ def as_stats(receiver: str, stats: Stats) -> dict[str, Any]:
         "receiver": receiver,
         "deliveries": [tally._asdict() for tally in stats.tallies],
         "pending": backlog.pending,
-        "oldest_seconds": backlog.oldest,
+        "oldest_pending": backlog.oldest,
         "suspects": backlog.suspects,
         "dead": backlog.dead,
         "leases_lost": backlog.leases_lost,
-        "worker_seen_seconds": backlog.worker_seen,
-        "disk_bytes": backlog.disk,
+        "worker_seen": backlog.worker_seen,
+        "disk": backlog.disk,
     }

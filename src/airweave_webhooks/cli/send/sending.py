@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from airweave_webhooks.cli.send.bodies import event_type_of
 from airweave_webhooks.cli.send.expectations import How, Target, problems
+from airweave_webhooks.cli.send.payloads import event_type_of
 from airweave_webhooks.testing import Attempt, Message, Sender
 
 AGED: Final = 3600

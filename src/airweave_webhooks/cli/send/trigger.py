@@ -60,8 +60,8 @@ def trigger(
     With what a receiver must stand, the right answer is another one: what was changed or is stale must be refused.
     """
     from airweave_webhooks.cli.send import campaign
-    from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, read_changes
     from airweave_webhooks.cli.send.expectations import How
+    from airweave_webhooks.cli.send.payloads import Catalogued, FromFile, read_changes
 
     with endings():
         if duplicate and concurrent > 1:

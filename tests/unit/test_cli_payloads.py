@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airweave_webhooks import UnknownEvent
-from airweave_webhooks.cli.send.bodies import Catalogued, FromFile, event_type_of, put, read_changes
+from airweave_webhooks.cli.send.payloads import Catalogued, FromFile, event_type_of, put, read_changes
 from airweave_webhooks.errors import OperatorError
 from airweave_webhooks.events import parse
 from airweave_webhooks.testing import Message

@@ -639,6 +639,41 @@ def test_run_pending_leaves_nothing_that_is_due() -> None:
         client.assert_no_pending()
 
 
+def test_what_has_an_order_runs_one_at_a_time_by_its_own_time() -> None:
+    receiver = Receiver(mode=Inbox())
+    seen: list[str] = []
+
+    @receiver.on("sync.*", order_by="collection_readable_id")
+    async def note(delivery: Delivery) -> None:
+        seen.append(f"{delivery.id} begins")
+        await asyncio.sleep(0.001)
+        seen.append(f"{delivery.id} ends")
+
+    with Client(receiver) as client:
+        for second in (2, 1):
+            time = f"2026-11-20T09:00:0{second}Z"
+            client.send(events.sync_completed(collection="one", timestamp=time), id=f"msg_{second}")
+        client.run_pending()
+    assert seen == ["msg_1 begins", "msg_1 ends", "msg_2 begins", "msg_2 ends"]
+
+
+def test_a_worker_that_finds_nothing_does_not_crash(inbox: Client) -> None:
+    with pytest.raises(AssertionError, match="nothing came to the point 'claim'"), inbox.crash_after("claim"):
+        inbox.run_pending()
+
+
+def test_what_an_application_raises_is_raised_where_a_crash_was_expected(shop: Shop) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    with (
+        Client(shop.receiver, app=broken) as client,
+        pytest.raises(ZeroDivisionError),
+        client.crash_after("claim"),
+    ):
+        client.send(events.sync_completed())
+
+
 def test_rejected_can_fail(client: Client) -> None:
     """Not rejected: what was handled, what is a duplicate under way, and what nobody handles."""
     for sent in (client.send(events.sync_completed()), client.send(events.collection_created())):

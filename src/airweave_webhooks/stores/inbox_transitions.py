@@ -32,11 +32,7 @@ _UNFINISHED: Final = ("pending", "leased")
 
 def choose(records: Iterable[Record], wish: Take, now: float) -> list[Record]:
     """Find what a take gets, in the order of when it became due."""
-    ours = [
-        record
-        for record in records
-        if record.state in _UNFINISHED and record.key.receiver == wish.receiver and record.body is not None
-    ]
+    ours = [record for record in records if record.key.receiver == wish.receiver and record.body is not None]
     again = [record for record in ours if record.state == "leased" and record.token == wish.token]
     if again:
         return sorted(again, key=_in_order_of_coming)
@@ -156,15 +152,16 @@ def _same_order(one: Record, other: Record) -> bool:
     return one is not other and _line(one) == _line(other) is not None
 
 
-def _heads(unfinished: Iterable[Record], now: float) -> set[Key]:
+def _heads(records: Iterable[Record], now: float) -> set[Key]:
     """Find what is the first of its line, and of the lines of which nothing is under way."""
     lines: defaultdict[object, list[Record]] = defaultdict(list)
-    for record in unfinished:
-        lines[_line(record)].append(record)
+    for record in records:
+        if record.state in _UNFINISHED:
+            lines[_line(record)].append(record)
     return {
         min(line, key=_in_order_of_happening).key
         for line in lines.values()
-        if not any(record.state == "leased" and (record.lease_until or 0.0) > now for record in line)
+        if not any(other.state == "leased" and (other.lease_until or 0.0) > now for other in line)
     }
 
 

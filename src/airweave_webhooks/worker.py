@@ -89,9 +89,13 @@ class Worker:
             StoreUnavailable: the store cannot be reached.
         """
         self.note(await self._store.backlog(self._name))
-        while await self._round() or self._running:
+        more = True
+        while more or self._signal.is_set():  # what ended during a round may have made room for more
+            self._signal.clear()
+            more = await self._round()
             if self._running:
                 await asyncio.wait(self._running)
+                more = True
 
     def wake(self) -> None:
         """Look for work now: there may be some."""

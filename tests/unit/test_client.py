@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,45 @@ def test_tenants() -> None:
     assert seen == ["acme", "other", "acme", "acme", "acme"]
 
 
+def test_one_message_of_two_tenants_is_two_deliveries() -> None:
+    receiver = Receiver(secrets=lambda tenant: None)
+
+    @receiver.on("sync.completed")
+    async def note(delivery: Delivery) -> None:
+        if delivery.tenant == "other":
+            raise Reject("not here")
+
+    with Client(receiver) as client:
+        sent = client.send(events.sync_completed(), tenant="acme")
+        other = client.send(sent, tenant="other")
+        client.assert_handled_once(sent)
+        client.assert_rejected(other)
+        with pytest.raises(AssertionError, match="it was not rejected"):
+            client.assert_rejected(sent)
+
+
+@pytest.mark.parametrize("tenant", ["a b", "a?b", "a#b", "50%", "%41", "ä", "{x}"])
+def test_any_tenants_name(tenant: str) -> None:
+    receiver = Receiver(secrets=lambda tenant: None)
+
+    @receiver.on("sync.completed")
+    async def note() -> None: ...
+
+    with Client(receiver) as client:
+        (run,) = client.send(events.sync_completed(), tenant=tenant).runs
+    assert run.delivery.tenant == tenant
+
+
+def test_a_path_with_a_tenant_needs_one() -> None:
+    receiver = Receiver(secrets=lambda tenant: None)
+    app = Starlette(routes=[receiver.route("/hooks/{tenant}")])
+    with (
+        Client(receiver, app=app, path="/hooks/{tenant}") as client,
+        pytest.raises(ConfigurationError, match=r"/hooks/\{tenant\} names a tenant: say for whom it is"),
+    ):
+        client.send(events.sync_completed())
+
+
 def test_an_application_of_ones_own(shop: Shop) -> None:
     """With its middleware: here one that spoils every body, which shows."""
 
@@ -397,7 +437,7 @@ def test_handled_once_can_fail(client: Client, inbox: Client) -> None:
         (client.send(events.collection_created()), "no handler ran\n  msg_"),
         ([client.send(events.sync_completed()), client.send(events.collection_created())], "no handler ran\n  msg_"),
         (client.tampered(events.sync_completed()), "was answered 401 unauthorized (no secret of ours"),
-        ([], "no handler ran"),
+        ([], "nothing was sent"),
     ]
     for sent, message in cases:
         with pytest.raises(AssertionError) as error:
@@ -454,6 +494,184 @@ def test_one_event_under_two_ids() -> None:
     with Client(other) as client:
         client.assert_handled_once(client.send(event), client.send(event))  # two deliveries, handled once each
         assert len(client.runs) == 2
+
+
+def test_one_event_under_two_ids_in_an_inbox() -> None:
+    """Both are accepted, and worked on once."""
+    receiver = Receiver(mode=Inbox(max_attempts=1), key=natural_key)
+
+    @receiver.on("sync.*")
+    async def refresh(delivery: Delivery) -> None:
+        if isinstance(delivery.event, SyncFailed):
+            raise Reject("never")
+
+    handled, rejected = events.sync_completed(), events.sync_failed()
+    with Client(receiver) as client:
+        sent = [client.send(handled), client.send(handled)]
+        refused = [client.send(rejected), client.send(rejected)]
+        client.run_pending()
+        assert len(client.runs) == 2
+        client.assert_handled_once(sent)
+        client.assert_handled_once(sent[1])
+        client.assert_rejected(refused)
+        client.assert_dead(refused, reason="rejected")
+
+
+def test_a_crash_before_anybody_knows_the_key() -> None:
+    receiver = Receiver(key=natural_key)
+
+    @receiver.on("sync.completed")
+    async def refresh() -> None: ...
+
+    with Client(receiver) as client:
+        with client.crash_after("claim"):
+            crashed = client.send(events.sync_completed())
+        client.clock.advance(61)
+        client.assert_handled_once(crashed, client.send(crashed))
+
+
+def test_nothing_is_checked_where_nothing_was_sent(client: Client) -> None:
+    for check in (client.assert_handled_once, client.assert_rejected, client.assert_dead):
+        with pytest.raises(AssertionError, match="nothing was sent, so there is nothing to check"):
+            check([])
+
+
+def test_a_long_report_is_cut(inbox: Client) -> None:
+    sent = [inbox.send(events.sync_completed()) for _ in range(25)]
+    with pytest.raises(AssertionError) as error:
+        inbox.assert_handled_once(sent)
+    lines = str(error.value).splitlines()
+    assert lines[21] == lines[42] == "  … and 5 more"
+    with pytest.raises(AssertionError, match=r"25 not finished:(?s:.*)… and 5 more$"):
+        inbox.assert_no_pending()
+
+
+def test_a_report_names_what_was_not_handled(client: Client) -> None:
+    """And nothing else of the many that were."""
+    with pytest.raises(AssertionError, match="no handler ran\n  msg_2 was") as error:
+        client.assert_handled_once(
+            client.send(events.sync_completed(), id="msg_1"), client.send(events.collection_created(), id="msg_2")
+        )
+    assert "msg_1" not in str(error.value)
+
+
+def test_an_answer_of_somebody_else(shop: Shop) -> None:
+    app = Starlette(routes=[shop.receiver.route("/hooks")])
+    with (
+        Client(shop.receiver, app=app) as client,
+        pytest.raises(AssertionError, match="answered 404, but not by the receiver: is it mounted at the client's"),
+    ):
+        client.assert_rejected(client.send(events.sync_completed()))
+
+
+def test_a_record_is_as_it_was_when_it_was_read(inbox: Client) -> None:
+    inbox.send(events.sync_completed())
+    before = inbox.store.records
+    inbox.run_pending()
+    assert [record.state for record in (*before, *inbox.store.records)] == ["pending", "done"]
+
+
+def test_a_client_is_used_in_its_block(shop: Shop) -> None:
+    """Outside of it, it would meet the receiver as it is in production."""
+    with pytest.raises(ConfigurationError, match="use a client in a `with` block"):
+        Client(shop.receiver).send(events.sync_completed())
+    with Client(shop.receiver) as outer:
+        with Client(shop.receiver) as inner:
+            with pytest.raises(ValueError, match="broken"):
+                inner.send(events.sync_completed(collection="broken"))
+            with pytest.raises(ConfigurationError, match="does not use this client's store"):
+                outer.send(events.sync_completed())
+        assert outer.send(events.sync_completed()).outcome == "processed"  # it raises nothing that inner has raised
+
+
+@pytest.mark.anyio
+async def test_an_async_client_is_used_in_its_block(shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match="use a client inside its `with` block"):
+        await AsyncClient(shop.receiver).send(events.sync_completed())
+
+
+def test_a_handler_cannot_use_the_client_that_runs_it(shop: Shop, client: Client) -> None:
+    @shop.receiver.on("collection.created")
+    def from_a_thread() -> None:
+        client.send(events.sync_completed())
+
+    @shop.receiver.on("collection.deleted")
+    async def on_the_loop() -> None:
+        client.send(events.sync_completed())
+
+    for event in (events.collection_created(), events.collection_deleted()):
+        with pytest.raises(ConfigurationError, match="use an AsyncClient"):
+            client.send(event)
+
+
+def test_handlers_see_the_tests_context_variables(shop: Shop, client: Client) -> None:
+    """As they are now, and not as they were when the client was first used."""
+    variable = ContextVar("variable", default="before")
+    seen: list[str] = []
+
+    @shop.receiver.on("collection.created")
+    async def look() -> None:
+        seen.append(variable.get())
+
+    client.send(events.collection_created())
+    variable.set("now")
+    client.send(events.collection_created())
+    assert seen == ["before", "now"]
+
+
+def test_what_is_only_a_duplicate_is_not_claimed(client: Client) -> None:
+    sent = client.send(events.sync_completed())
+    with pytest.raises(AssertionError, match="nothing came to the point 'claim'"), client.crash_after("claim"):
+        assert client.send(sent).outcome == "duplicate"
+
+
+def test_run_pending_leaves_nothing_that_is_due() -> None:
+    """Also where each line waits for its first, and few run at once."""
+    receiver = Receiver(mode=Inbox())
+
+    @receiver.on("sync.*", order_by="collection_readable_id", concurrency=2)
+    async def note() -> None: ...
+
+    with Client(receiver) as client:
+        sent = client.reorder([events.sync_completed(collection="one") for _ in range(5)])
+        client.run_pending()
+        client.assert_handled_once(sent)
+        client.assert_no_pending()
+
+
+def test_what_has_an_order_runs_one_at_a_time_by_its_own_time() -> None:
+    receiver = Receiver(mode=Inbox())
+    seen: list[str] = []
+
+    @receiver.on("sync.*", order_by="collection_readable_id")
+    async def note(delivery: Delivery) -> None:
+        seen.append(f"{delivery.id} begins")
+        await asyncio.sleep(0.001)
+        seen.append(f"{delivery.id} ends")
+
+    with Client(receiver) as client:
+        for second in (2, 1):
+            time = f"2026-11-20T09:00:0{second}Z"
+            client.send(events.sync_completed(collection="one", timestamp=time), id=f"msg_{second}")
+        client.run_pending()
+    assert seen == ["msg_1 begins", "msg_1 ends", "msg_2 begins", "msg_2 ends"]
+
+
+def test_a_worker_that_finds_nothing_does_not_crash(inbox: Client) -> None:
+    with pytest.raises(AssertionError, match="nothing came to the point 'claim'"), inbox.crash_after("claim"):
+        inbox.run_pending()
+
+
+def test_what_an_application_raises_is_raised_where_a_crash_was_expected(shop: Shop) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    with (
+        Client(shop.receiver, app=broken) as client,
+        pytest.raises(ZeroDivisionError),
+        client.crash_after("claim"),
+    ):
+        client.send(events.sync_completed())
 
 
 def test_rejected_can_fail(client: Client) -> None:

@@ -5,10 +5,11 @@ others they are the specification. Times are seconds since the epoch, by the sto
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from airweave_webhooks.stores.base import NO_RESULTS, Record
+from airweave_webhooks.stores.base import NO_RESULTS, Key, Record
 from airweave_webhooks.stores.history import appended, tail
 from airweave_webhooks.stores.inbox import SUSPECT_AFTER, Cursor, Search, Take, Taken
 from airweave_webhooks.stores.transitions import lose_lease, what_is_done
@@ -35,6 +36,7 @@ def choose(records: Iterable[Record], wish: Take, now: float) -> list[Record]:
     again = [record for record in ours if record.state == "leased" and record.token == wish.token]
     if again:
         return sorted(again, key=_in_order_of_coming)
+    heads = _heads(ours, now)
     found = [
         record
         for record in ours
@@ -43,7 +45,7 @@ def choose(records: Iterable[Record], wish: Take, now: float) -> list[Record]:
         and is_suspect(record) == wish.suspects
         and record.facts.event_type not in wish.without
         and (not wish.only or record.facts.event_type in wish.only)
-        and not any(_blocks(other, record, now) for other in ours)
+        and (_line(record) is None or record.key in heads)
     ]
     return sorted(found, key=in_order_of_due)[: 1 if wish.suspects else wish.most]
 
@@ -52,7 +54,7 @@ def take(record: Record, wish: Take, records: Iterable[Record], now: float) -> T
     """Lease a record that `choose` found among `records`; one that this very take has already is as it is."""
     if record.state != "leased" or record.token != wish.token:
         lease(record, wish, now)
-    return Taken(record, any(_supersedes(other, record) for other in records))
+    return Taken(record, _line(record) is not None and any(_supersedes(other, record) for other in records))
 
 
 def lease(record: Record, wish: Take, now: float) -> None:
@@ -139,22 +141,28 @@ def _in_order_of_happening(record: Record) -> tuple[object, ...]:
     return (-math.inf if time is None else time.timestamp(), *_in_order_of_coming(record))
 
 
+def _line(record: Record) -> tuple[str, str, str] | None:
+    """Where a record stands in line, if it has an order."""
+    if record.origin is None or not record.origin.order:
+        return None
+    return record.key.receiver, record.key.tenant, record.origin.order
+
+
 def _same_order(one: Record, other: Record) -> bool:
-    return (
-        one.origin is not None
-        and other.origin is not None
-        and other.origin.order == one.origin.order != ""
-        and one.key[:2] == other.key[:2]  # receiver and tenant
-        and one is not other
-    )
+    return one is not other and _line(one) == _line(other) is not None
 
 
-def _blocks(other: Record, record: Record, now: float) -> bool:
-    """Whether `record` has to wait for `other`."""
-    if not _same_order(other, record) or other.state not in _UNFINISHED:
-        return False
-    held = other.state == "leased" and (other.lease_until or 0.0) > now
-    return held or _in_order_of_happening(other) < _in_order_of_happening(record)
+def _heads(records: Iterable[Record], now: float) -> set[Key]:
+    """Find what is the first of its line, and of the lines of which nothing is under way."""
+    lines: defaultdict[object, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.state in _UNFINISHED:
+            lines[_line(record)].append(record)
+    return {
+        min(line, key=_in_order_of_happening).key
+        for line in lines.values()
+        if not any(other.state == "leased" and (other.lease_until or 0.0) > now for other in line)
+    }
 
 
 def _supersedes(other: Record, record: Record) -> bool:

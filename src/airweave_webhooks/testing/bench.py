@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self, TypeAlias
+from urllib.parse import quote
 
 import httpx
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.events import Event, UnknownEvent
 from airweave_webhooks.modes import Inbox
 from airweave_webhooks.receiver import Receiver
@@ -143,11 +145,11 @@ class Bench:
 
         What has the same key is one delivery, also under several message ids (`Receiver(key=natural_key)`).
         """
-        check_handled_once(_flat(sent), self._journal.runs, self.store.records)
+        check_handled_once(_flat(sent), self._journal, self.store.records)
 
     def assert_rejected(self, *sent: Sent | Iterable[Sent]) -> None:
         """Check that each was turned away: refused and not stored, or rejected by its handlers with `Reject`."""
-        check_rejected(_flat(sent), self.store.records)
+        check_rejected(_flat(sent), self._journal, self.store.records)
 
     def assert_dead(self, *sent: Sent | Iterable[Sent], reason: str | None = None) -> None:
         """Check that each was given up.
@@ -156,7 +158,7 @@ class Bench:
             sent: what was sent.
             reason: `exhausted`, `rejected` or `drift`, if it matters.
         """
-        check_dead(_flat(sent), self.store.records, reason)
+        check_dead(_flat(sent), self._journal, self.store.records, reason)
 
     def assert_no_pending(self) -> None:
         """Check that nothing waits, and nothing is left half done."""
@@ -198,7 +200,7 @@ class Bench:
 
         await self._live(make_all)
         return [
-            sent.get(place) or Sent(request.message, None, None, None, self._runs_of(request, began), None)
+            sent.get(place) or Sent(request.message, None, None, None, self._runs_of(request, began), None, tenant)
             for place, request in enumerate(scenario.requests)
         ]
 
@@ -206,7 +208,9 @@ class Bench:
         began, refused = len(self._journal.runs), len(self._journal.refusals)
         transport = httpx.ASGITransport(self._app_for(tenant))
         path = TENANTS if tenant is not None and self._app is None else self._path
-        url = "http://testserver" + path.format(tenant=tenant)
+        if tenant is None and "{tenant}" in path:
+            raise ConfigurationError(f"{path} names a tenant: say for whom it is, send(…, tenant=…)")
+        url = "http://testserver" + path.replace("{tenant}", quote(tenant or "", safe=""))
         async with (
             httpx.AsyncClient(transport=transport) as client,
             Sender(url, secrets=request.secrets, client=client, clock=self.clock) as sender,
@@ -221,6 +225,7 @@ class Bench:
             attempt.retry_after,
             self._runs_of(request, began),
             refusals[0].diagnosis if refusals else None,
+            tenant,
         )
 
     @property
@@ -248,6 +253,13 @@ class Bench:
 
     async def _live(self, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open the receiver, act, and close it; or die meanwhile."""
+        if self.receiver.store is not self.store:
+            raise ConfigurationError(
+                f"{self.receiver!r} does not use this client's store: use a client inside its `with` block, and"
+                " outside of those of other clients of the same receiver"
+            )
+        if not self.receiver.is_open:
+            self._seen = len(self._journal.runs)  # those before were of another client, inside our block
         if self._crash is None:
             async with self.receiver:
                 await act()

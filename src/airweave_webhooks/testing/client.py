@@ -1,8 +1,9 @@
 """Sending signed deliveries to a receiver in a test: through its ASGI application, without a network."""
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.testing import scenarios
@@ -71,12 +72,20 @@ class Client(Bench):
 
     _runner: asyncio.Runner | None = None
 
+    def __enter__(self) -> Self:
+        """Replace the receiver's parts."""
+        super().__enter__()
+        self._runner = asyncio.Runner()
+        return self
+
     def __exit__(self, *details: object) -> None:
         """Give the receiver its parts back."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
-        super().__exit__(*details)
+        try:
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
+        finally:
+            super().__exit__(*details)
 
     def send(self, what: Sendable, *, id: str | None = None, tenant: str | None = None) -> Sent:  # noqa: A002
         """Send once.
@@ -132,12 +141,14 @@ class Client(Bench):
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         __tracebackhide__ = True
-        if _runs_in_a_loop():
+        runner = self._runner
+        if runner is None:
+            work.close()
+            raise ConfigurationError("use a client in a `with` block: outside of it the receiver is as in production")
+        if _runs_in_a_loop() or runner.get_loop().is_running():
             work.close()
             raise ConfigurationError("an event loop runs already: use an AsyncClient, and await what it does")
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        result = self._runner.run(work)
+        result = runner.run(work, context=contextvars.copy_context())
         self._raise_failures()
         return result
 

@@ -1,17 +1,18 @@
 """What a receiver did in a test."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from airweave_webhooks.delivery import Delivery
+from airweave_webhooks.delivery import Delivery, Reply
 from airweave_webhooks.errors import Refused, Reject, Retry
 from airweave_webhooks.telemetry import Observer
 from airweave_webhooks.testing.attempts import Message
 
-OURS: Final = str(Path(__file__).parents[1])
+OURS: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 class Run(NamedTuple):
@@ -22,6 +23,11 @@ class Run(NamedTuple):
     delivery: Delivery
     error: BaseException | None
     """What it raised; a `Retry` or `Reject`, too."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The tenant and the key of the delivery."""
+        return self.delivery.tenant or "", self.delivery.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Sent:
     """The handlers that ran for this message meanwhile."""
     diagnosis: str | None
     """Why it was refused; the sender is not told."""
+    tenant: str | None = None
+    """For whom it was."""
 
     @property
     def id(self) -> str:
@@ -62,14 +70,25 @@ class Journal(Observer):
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.refusals: list[Refused] = []
+        self._keys: dict[tuple[str, str], str] = {}
 
     def handler_finished(self, delivery: Delivery, handler: str, seconds: float, error: BaseException | None) -> None:  # noqa: ARG002
         """Note it."""
         self.runs.append(Run(handler, delivery, error))
+        self._keys[delivery.tenant or "", delivery.id] = delivery.key
+
+    def replied(self, delivery: Delivery, reply: Reply, seconds: float) -> None:  # noqa: ARG002
+        """Note what it is deduplicated by."""
+        self._keys[delivery.tenant or "", delivery.id] = delivery.key
 
     def refused(self, error: Refused) -> None:
         """Note it."""
         self.refusals.append(error)
+
+    def key_of(self, sent: Sent) -> tuple[str, str]:
+        """Return the tenant and the key of what was sent: two that have the same are one delivery."""
+        tenant = sent.tenant or ""
+        return tenant, self._keys.get((tenant, sent.id), sent.id)
 
 
 def raise_failures(runs: Iterable[Run]) -> None:

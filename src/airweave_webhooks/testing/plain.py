@@ -111,8 +111,8 @@ class PlainInbox(PlainStore):
 
     @property
     def records(self) -> list[Record]:
-        """All that there are, in the order in which they came."""
-        return list(self._records.values())
+        """Copies of all that there are, in the order in which they came."""
+        return [replace(record) for record in self._records.values()]
 
     async def open(self) -> None:
         """Open it once more."""

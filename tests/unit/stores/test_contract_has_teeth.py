@@ -215,8 +215,12 @@ def places_of(module: ModuleType, without_effect: Iterable[str]) -> list[Any]:
 # The plain store looks for itself whether there is a record to renew.
 WITHOUT_EFFECT: Final = {"not asked: record is not None"}
 # A record that is due is not held, and happened no later than itself; one that is leased is not done; and what is
-# pending has no lease that could run out.
-WITHOUT_EFFECT_ON_INBOXES: Final = {"not asked: one is not other", "not asked: other.state == 'leased'"}
+# pending has no lease that could run out. What is in no line is superseded by nothing, which is asked to save time.
+WITHOUT_EFFECT_ON_INBOXES: Final = {
+    "not asked: one is not other",
+    "not asked: other.state == 'leased'",
+    "not asked: _line(record) is not None",
+}
 
 
 async def test_a_right_store_passes() -> None:

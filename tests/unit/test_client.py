@@ -202,6 +202,11 @@ def test_what_is_not_airweaves_is_refused(shop: Shop, client: Client) -> None:
     assert client.store.records == []
 
 
+def test_stale_is_stale_whatever_is_tolerated() -> None:
+    with Client(Shop(tolerance=7200.0).receiver) as client:
+        client.assert_rejected(client.stale(events.sync_completed()))
+
+
 def test_a_rotation_goes_unnoticed(client: Client) -> None:
     assert client.rotated_secret(events.sync_completed()).outcome == "processed"
 

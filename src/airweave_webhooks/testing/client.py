@@ -38,8 +38,8 @@ class AsyncClient(Bench):
         return (await self._sent(scenarios.tampered(self.message(what)), tenant))[0]
 
     async def stale(self, what: Sendable, *, tenant: str | None = None) -> Sent:
-        """Send what was signed an hour ago."""
-        return (await self._sent(scenarios.stale(self.message(what)), tenant))[0]
+        """Send what was signed an hour ago, or earlier if the receiver tolerates that."""
+        return (await self._sent(scenarios.stale(self.message(what), self.receiver.tolerance), tenant))[0]
 
     async def rotated_secret(self, what: Sendable, *, tenant: str | None = None) -> Sent:
         """Send what is signed with a new secret and the one before."""
@@ -117,8 +117,8 @@ class Client(Bench):
         return self._sent(scenarios.tampered(self.message(what)), tenant)[0]
 
     def stale(self, what: Sendable, *, tenant: str | None = None) -> Sent:
-        """Send what was signed an hour ago."""
-        return self._sent(scenarios.stale(self.message(what)), tenant)[0]
+        """Send what was signed an hour ago, or earlier if the receiver tolerates that."""
+        return self._sent(scenarios.stale(self.message(what), self.receiver.tolerance), tenant)[0]
 
     def rotated_secret(self, what: Sendable, *, tenant: str | None = None) -> Sent:
         """Send what is signed with a new secret and the one before, as during a rotation."""

@@ -9,8 +9,8 @@ from airweave_webhooks.testing.attempts import Message
 TEST_SECRET: Final = "whsec_dGVzdHMgc2lnbiB3aXRoIHRoaXMgc2VjcmV0IQ=="  # noqa: S105 - it protects nothing
 NEXT_SECRET: Final = "whsec_dGhpcyBvbmUgcmVwbGFjZXMgaXQgYWZ0ZXIgYSByb3RhdGlvbg=="  # noqa: S105 - likewise
 
-# Seconds since a stale delivery was signed: twelve times what a receiver tolerates, unless told otherwise.
 STALE: Final = 3600.0
+"""Seconds since a stale delivery was signed, unless the receiver tolerates more than half of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def tampered(message: Message) -> Scenario:
     return Scenario([Request(message, body=message.body + b"tampered")])
 
 
-def stale(message: Message) -> Scenario:
-    """Signed an hour ago."""
-    return Scenario([Request(message, age=STALE)])
+def stale(message: Message, tolerance: float) -> Scenario:
+    """Signed an hour ago; or earlier, if the receiver tolerates that."""
+    return Scenario([Request(message, age=max(STALE, 2 * tolerance))])
 
 
 def rotated_secret(message: Message) -> Scenario:

@@ -282,7 +282,8 @@ async def test_outside_of_starlettes_handlers(receiver: Receiver) -> None:
     scope = {"type": "http", "method": "POST", "headers": [], "path_params": {}, "query_string": b""}
     with pytest.raises(HTTPException) as raised:
         await anext(dependency(Request(scope), None))
-    assert (raised.value.status_code, raised.value.detail) == (400, {"status": "malformed"})
+    detail: Any = raised.value.detail
+    assert (raised.value.status_code, detail) == (400, {"status": "malformed"})
 
 
 def test_it_is_documented(app: FastAPI) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: F401 - before we register: what was registered last ends first
+import concurrent.futures
 import os
 import threading
 import weakref
@@ -51,6 +51,8 @@ class Background:
             thread = threading.Thread(target=loop.run_forever, name="airweave-loop", daemon=True)
             thread.start()
             try:
+                # A thread of its pool for the end, when none can be started any more (by 3.12.0 and 3.12.1).
+                asyncio.run_coroutine_threadsafe(asyncio.to_thread(int), loop).result()
                 asyncio.run_coroutine_threadsafe(self._receiver.__aenter__(), loop).result()
             except BaseException:
                 _end(loop, thread)
@@ -62,10 +64,15 @@ class Background:
         """Let running handlers finish within the mode's grace, and close. Whoever comes later opens it again."""
         with self._changing:
             loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
+            self.close_receiver()
             if loop is not None and thread is not None:
-                asyncio.run_coroutine_threadsafe(self._receiver.__aexit__(), loop).result()
                 _end(loop, thread)
+
+    def close_receiver(self) -> None:
+        """Close all but the thread, which is a daemon's: at the end of the process, when that cannot be waited for."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._receiver.__aexit__(), loop).result()
 
     def forget_what_a_fork_inherited(self) -> None:
         """Be closed, in the child of a fork: its parent's thread is not there, and its parent's lock may be held."""
@@ -90,11 +97,13 @@ def _after_fork_in_child() -> None:
 
 def _at_the_end() -> None:
     for made in list(_made):
-        made.close()
+        made.close_receiver()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-# Stores may need a thread to close, and `atexit` comes when the interpreter has ended its pools of them.
+# Stores may need a thread to close, and `atexit` comes when the interpreter has ended its pools of them. What was
+# registered last ends first, so the pools have to be there already.
+_ = concurrent.futures.ThreadPoolExecutor
 _register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
 _register(_at_the_end)

@@ -1,6 +1,7 @@
 """`Depends(verified(receiver))` over a real server, and Airweave's events in OpenAPI."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any
 
@@ -248,7 +249,20 @@ def reading_in_a_middleware(app: FastAPI, receiver: Receiver) -> None:
         return delivery.id
 
 
-@pytest.mark.parametrize("route", [reading_by_the_request, reading_in_a_dependency, reading_in_a_middleware])
+def sharing_it(app: FastAPI, receiver: Receiver) -> None:
+    """Several dependencies of one route have the same delivery."""
+    shared = Depends(verified(receiver))
+
+    async def check(delivery: Delivery = shared) -> None: ...
+
+    @app.post("/", dependencies=[Depends(check)])
+    async def receive(delivery: Delivery = shared) -> str:
+        return delivery.id
+
+
+@pytest.mark.parametrize(
+    "route", [sharing_it, reading_by_the_request, reading_in_a_dependency, reading_in_a_middleware]
+)
 async def test_a_body_that_was_read_and_kept(route: Callable[[FastAPI, Receiver], None], receiver: Receiver) -> None:
     """The bytes are what counts: what the request kept of them is verified."""
     app = FastAPI()
@@ -294,6 +308,7 @@ def test_it_is_documented(app: FastAPI) -> None:
     scheme = schema["components"]["securitySchemes"][name]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "svix-signature")
     assert {parameter["name"] for parameter in post["parameters"]} == {"svix-id", "svix-timestamp"}
+    assert all(re.fullmatch(r"[a-zA-Z0-9.\-_]+", key) for part in schema["components"].values() for key in part)
     assert {"400", "401", "408", "413", "503"} < set(post["responses"])
     assert "Retry-After" in post["responses"]["503"]["headers"]
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from airweave_webhooks.receiver import Receiver
-
-__all__ = ["Background"]
+from airweave_webhooks.telemetry import logger
 
 T = TypeVar("T")
 
@@ -29,6 +28,9 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         _made.add(self)
+
+    def __repr__(self) -> str:
+        return f"{self._receiver!r} in the background"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the receiver's event loop, and wait for it.
@@ -97,7 +99,10 @@ def _after_fork_in_child() -> None:
 
 def _at_the_end() -> None:
     for made in list(_made):
-        made.close_receiver()
+        try:
+            made.close_receiver()
+        except Exception:
+            logger.exception("%r cannot be closed", made)
 
 
 if hasattr(os, "register_at_fork"):

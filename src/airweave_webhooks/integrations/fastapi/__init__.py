@@ -9,7 +9,8 @@ if find_spec("fastapi") is None:
 
 from airweave_webhooks.integrations.fastapi.documenting import document_webhooks
 from airweave_webhooks.integrations.fastapi.receiving import receiver_router
+from airweave_webhooks.integrations.fastapi.refusing import DeliveryRefused
 from airweave_webhooks.integrations.fastapi.responses import REFUSALS
-from airweave_webhooks.integrations.fastapi.verifying import DeliveryRefused, verified
+from airweave_webhooks.integrations.fastapi.verifying import verified
 
 __all__ = ["REFUSALS", "DeliveryRefused", "document_webhooks", "receiver_router", "verified"]

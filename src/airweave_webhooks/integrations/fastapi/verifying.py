@@ -3,19 +3,20 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, Any, Final
 
-from fastapi import Header, HTTPException, Request, Response, Security
+from fastapi import Header, HTTPException, Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.requests import ClientDisconnect
 
 from airweave_webhooks.asgi import hang_up
 from airweave_webhooks.bodies import Receive
-from airweave_webhooks.delivery import Delivery, Reply
-from airweave_webhooks.errors import MalformedRequest, Refused, Unavailable, WebhookError
+from airweave_webhooks.delivery import Delivery
+from airweave_webhooks.errors import MalformedRequest, Refused, Unavailable
+from airweave_webhooks.integrations.fastapi.refusing import refused
 from airweave_webhooks.receiver import Receiver
 
 _SIGNATURE: Final = APIKeyHeader(
     name="svix-signature",
-    scheme_name="Airweave's signature",
+    scheme_name="AirweaveSignature",
     description="`v1,<base64>`, one per secret: HMAC-SHA256 of `<svix-id>.<svix-timestamp>.<body>`",
     auto_error=False,
 )
@@ -23,26 +24,13 @@ _ID: Final = Header(alias="svix-id", description="The message id, the same over 
 _TIMESTAMP: Final = Header(alias="svix-timestamp", description="Seconds since the epoch")
 
 
-class DeliveryRefused(WebhookError):
-    """A request did not pass `verified()`; the log says why. Answered with `reply`, unless the application handles it.
-
-    Attributes:
-        reply: what a receiver would answer.
-        headers: of the answer.
-    """
-
-    def __init__(self, reply: Reply, headers: dict[str, str]) -> None:
-        super().__init__(reply.outcome)
-        self.reply = reply
-        self.headers = headers
-
-
 def verified(receiver: Receiver) -> Callable[..., AsyncIterator[Delivery]]:
     """Make a dependency that verifies a request and gives its `Delivery`: `Annotated[Delivery, Depends(verified(…))]`.
 
     Only that: nothing is deduplicated, no handler runs, no store is opened, and `delivery.key` is the message id. The
     sender repeats what is not answered with 2xx in 15 s. `{tenant}` in the route's path names the tenant. The route
-    must not have a parameter for the body: FastAPI would read and parse it first, without limits.
+    must not have a parameter for the body: FastAPI would read and parse it first, without limits. Where several
+    dependencies of one route want the delivery, they share what this returns: a body can be read once.
 
     Args:
         receiver: whose secrets, tolerance and body limits hold.
@@ -67,13 +55,13 @@ def verified(receiver: Receiver) -> Callable[..., AsyncIterator[Delivery]]:
         except ClientDisconnect:
             raise HTTPException(400) from None  # to nobody
         except (Refused, Unavailable) as error:
-            raise _refused(request, receiver.refuse(error, admission), unread) from None
+            raise refused(request, receiver.refuse(error, admission), unread) from None
         try:
             tenant = request.path_params.get("tenant")
             try:
                 delivery = await receiver.verify(admission, body, None if tenant is None else str(tenant))
             except (Refused, Unavailable) as error:
-                raise _refused(request, receiver.refuse(error, admission), ()) from None
+                raise refused(request, receiver.refuse(error, admission), ()) from None
             yield delivery
         finally:
             reader.release(room)
@@ -94,18 +82,3 @@ def _receive_of(request: Request) -> Receive:
             raise MalformedRequest("the body was consumed before it could be verified, as a stream") from None
 
     return receive
-
-
-def _refused(request: Request, reply: Reply, more: tuple[tuple[bytes, bytes], ...]) -> Exception:
-    headers = reply.headers | {name.decode(): value.decode() for name, value in more}
-    # A dependency can answer only by raising, and FastAPI wraps its own exception's body in {"detail": …}. These are
-    # the handlers of the application that routes this request; its own one for our exception goes first.
-    handlers: Any = request.scope.get("starlette.exception_handlers")
-    if handlers is None:
-        return HTTPException(reply.status, {"status": reply.outcome}, headers)
-    handlers[0].setdefault(DeliveryRefused, _answer)
-    return DeliveryRefused(reply, headers)
-
-
-async def _answer(_request: Request, error: DeliveryRefused) -> Response:
-    return Response(error.reply.body, error.reply.status, error.headers)

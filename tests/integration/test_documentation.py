@@ -1,5 +1,6 @@
 """What the README and the docs show runs as it stands."""
 
+import asyncio
 import os
 import re
 import sys
@@ -29,9 +30,12 @@ def test_the_code_on_a_page_runs(
     if "DATABASE_URL" in text:
         url = in_schema(request.getfixturevalue("postgres_url"), request.getfixturevalue("schema"))
         monkeypatch.setenv("DATABASE_URL", url)
-    for value in run(text, page.name, tmp_path, monkeypatch).values():
-        if isinstance(value, Engine):
-            value.dispose()
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())  # for mangum, which otherwise makes one and never closes it
+        for value in run(text, page.name, tmp_path, monkeypatch).values():
+            if isinstance(value, Engine):
+                value.dispose()
+        asyncio.set_event_loop(None)
 
 
 def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def event_loop_of_the_function() -> Iterator[asyncio.AbstractEventLoop]:
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())
         yield runner.get_loop()
+        asyncio.set_event_loop(None)
 
 
 @pytest.fixture
@@ -103,8 +105,17 @@ def test_without_a_lifespan_work_stands_still_between_requests(tmp_path: Path) -
     function = Mangum(receiver, lifespan="off")
     assert invoke(function) == (503, "still_running")
     assert finished == []
-    assert invoke(function, payload("collection.created"), message_id="msg_2") == (200, "ignored")
-    asyncio.get_event_loop().run_until_complete(receiver.__aexit__())
+    time.sleep(0.3)
+    assert finished == []
+    for n in range(2, 5):
+        assert invoke(function, payload("collection.created"), message_id=f"msg_{n}") == (200, "ignored")
+    assert finished == ["msg_1"]
+
+    async def close() -> None:
+        async with receiver:
+            pass
+
+    asyncio.get_event_loop().run_until_complete(close())
 
 
 @pytest.mark.usefixtures("event_loop_of_the_function", "on_lambda")

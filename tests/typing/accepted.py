@@ -386,9 +386,15 @@ Starlette(routes=[receiver.route("/webhooks/airweave"), receiver.health_route("/
 api = FastAPI()
 document_webhooks(api)
 in_wsgi = WSGIReceiver(receiver)
-assert_type(in_wsgi.answer({}, "acme"), Reply)
 flask = Flask("flask")
 flask.add_url_rule("/webhooks", view_func=lambda: in_wsgi)
+
+
+def view_of_my_own(environ: dict[str, Any], tenant: str) -> bytes:
+    """The receiver's answer, for any framework."""
+    reply = in_wsgi.answer(environ, tenant)
+    assert_type(reply, Reply)
+    return reply.body
 
 
 @api.post("/verified", responses=REFUSALS)

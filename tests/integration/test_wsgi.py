@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,16 @@ def environ(body: bytes = BODY, **changed: Any) -> dict[str, Any]:
     return {**there, **signed, "wsgi.input": BytesIO(body), **changed}
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("airweave-")}
+@pytest.fixture
+def threads() -> Callable[[], set[str]]:
+    """The names of our threads; other tests may have left some of theirs."""
+    before = set(threading.enumerate())
+    return lambda: {t.name for t in set(threading.enumerate()) - before if t.name.startswith("airweave-")}
 
 
-def test_many_threads_open_it_once(receiver: Receiver, airweave: WSGIReceiver, seen: list[Delivery]) -> None:
+def test_many_threads_open_it_once(
+    threads: Callable[[], set[str]], receiver: Receiver, airweave: WSGIReceiver, seen: list[Delivery]
+) -> None:
     """However many requests come first: one event loop, one opening, and one effect for each message."""
 
     def one(n: int) -> str:
@@ -166,7 +171,7 @@ def test_closed_it_opens_again(airweave: WSGIReceiver, seen: list[Delivery]) -> 
     assert (outcomes, len(seen)) == (["processed", "duplicate"], 1)
 
 
-def test_a_store_that_is_away_is_asked_again(seen: list[Delivery]) -> None:
+def test_a_store_that_is_away_is_asked_again(threads: Callable[[], set[str]]) -> None:
     """503 while it is, and no thread stays behind."""
 
     class Away(MemoryStore):

@@ -61,9 +61,7 @@ async def serve(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) 
         return
     except (Refused, Unavailable) as error:
         reply = endpoint.refuse(error, admission)
-        # The rest of the body is unread: without this a slow sender could keep the connection for ever.
-        close = ((b"connection", b"close"),) if scope.get("http_version", "1.1").startswith("1") else ()
-        headers = (*reply.raw_headers, *close)
+        headers = (*reply.raw_headers, *hang_up(scope))
     else:
         try:
             tenant = scope["path_params"].get("tenant") if "path_params" in scope else None
@@ -73,6 +71,11 @@ async def serve(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) 
         headers = reply.raw_headers
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def hang_up(scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers for an answer to a body that is unread: without them a slow sender could keep the connection for ever."""
+    return ((b"connection", b"close"),) if scope.get("http_version", "1.1").startswith("1") else ()
 
 
 async def _serve_no_delivery(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:

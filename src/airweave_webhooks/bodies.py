@@ -66,6 +66,7 @@ class BodyReader:
         task = asyncio.current_task(self._loop)
         assert task is not None, "ASGI applications run in tasks"  # noqa: S101
         self._deadlines.start(task, started)
+        length = -1
         try:
             if self._queue or self._in_flight + room > self._limits.most_bytes_in_flight:
                 await self._wait_for(room)
@@ -92,7 +93,7 @@ class BodyReader:
         except asyncio.CancelledError:
             late = not self._deadlines.stop(task)
             if late and task.uncancel() == 0:
-                raise BodyTooSlow(f"the body was not complete within {self._limits.read_within:g} s") from None
+                raise BodyTooSlow(self._too_slow(nothing_came=length == 0)) from None
             raise
         finally:
             self._deadlines.stop(task)
@@ -118,6 +119,14 @@ class BodyReader:
             f"the body has more than the {room} bytes that its Content-Length says: a middleware or proxy re-encoded"
             " it; mount the receiver before it, where the body is untouched"
         )
+
+    def _too_slow(self, *, nothing_came: bool) -> str:
+        if nothing_came:
+            return (
+                f"nothing of the body came within {self._limits.read_within:g} s: the sender stalls, or a middleware"
+                " has consumed it; mount the receiver before it, where the body is untouched"
+            )
+        return f"the body was not complete within {self._limits.read_within:g} s"
 
     async def _wait_for(self, room: int) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()

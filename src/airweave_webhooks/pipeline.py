@@ -28,6 +28,7 @@ from airweave_webhooks.housekeeping import keep_house
 from airweave_webhooks.modes import Inbox, Mode, inbox_like
 from airweave_webhooks.routing import Matched, Table
 from airweave_webhooks.signing import Envelope, RawHeaders
+from airweave_webhooks.standstill import refuse_an_inbox_that_stands_still
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
 from airweave_webhooks.stores.inbox import InboxStore
@@ -113,6 +114,7 @@ class Pipeline:
                 f"Receiver(mode=Inbox()) acknowledges what it has stored, and {store!r} holds no inbox that outlives"
                 " the process: use store='sqlite:///path', or 'postgresql://…' for several machines"
             )
+        refuse_an_inbox_that_stands_still(mode, store)
         self._backlog = BacklogWatch(store, name, mode)
         if mode.worker:
             self._worker = self._make_worker(store, mode)

@@ -227,6 +227,24 @@ class Receiver(Router):
         self._gate.report(error, admission.envelope.id if admission else None)
         return Reply(error.status, error.outcome)
 
+    async def verify(self, admission: Admission, body: bytes, tenant: str | None = None) -> Delivery:
+        """Verify and parse a request whose headers were admitted, and nothing more: for integrations.
+
+        Args:
+            admission: from `admit`.
+            body: the raw bytes.
+            tenant: as for `handle`.
+
+        Raises:
+            Refused: nothing of ours signed it, the tenant is unknown, or it is no JSON object.
+            Unavailable: the lookup of the secrets failed.
+        """
+        envelope = admission.envelope
+        await self._gate.verify(envelope, body, tenant)
+        return Delivery(
+            envelope.id, envelope.timestamp, tenant, admission.headers, body, parse(body), self.name, envelope.id
+        )
+
     async def receive(self, admission: Admission, body: bytes, tenant: str | None = None) -> Reply:
         """Verify and process a request whose headers were admitted: the second half of `handle`.
 
@@ -235,14 +253,11 @@ class Receiver(Router):
             body: the raw bytes.
             tenant: as for `handle`.
         """
-        envelope, headers, pipeline, started = admission
         try:
-            await self._gate.verify(envelope, body, tenant)
-            delivery = Delivery(
-                envelope.id, envelope.timestamp, tenant, headers, body, parse(body), self.name, envelope.id
-            )
+            delivery = await self.verify(admission, body, tenant)
         except (Refused, Unavailable) as error:
             return self.refuse(error, admission)
+        envelope, _, pipeline, started = admission
         observed = None if self._observer is None else delivery
         try:
             if self._key is not None:

@@ -1,8 +1,11 @@
 """What the README and the docs show runs as it stands."""
 
+import asyncio
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -27,15 +30,20 @@ def test_the_code_on_a_page_runs(
     if "DATABASE_URL" in text:
         url = in_schema(request.getfixturevalue("postgres_url"), request.getfixturevalue("schema"))
         monkeypatch.setenv("DATABASE_URL", url)
-    for value in run(text, page.name, tmp_path, monkeypatch).values():
-        if isinstance(value, Engine):
-            value.dispose()
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())  # for mangum, which otherwise makes one and never closes it
+        for value in run(text, page.name, tmp_path, monkeypatch).values():
+            if isinstance(value, Engine):
+                value.dispose()
+        asyncio.set_event_loop(None)
 
 
 def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("AIRWEAVE_WEBHOOK_SECRET", SECRET)
     monkeypatch.chdir(folder)
-    names: dict[str, Any] = {"__name__": "page"}
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # where frameworks look for what annotations name
+    names = vars(module)
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, name, "exec"), names)
     return names

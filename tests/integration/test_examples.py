@@ -20,7 +20,7 @@ import pytest
 from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.testing import Sender
 from airweave_webhooks.testing.payloads import LEGACY, payload, payload_names
-from conftest import SECRET
+from conftest import OTHER_SECRET, SECRET
 from servers.postgres import PASSWORD, PostgresServer
 from servers.redis import RedisServer
 
@@ -33,11 +33,15 @@ class App:
     """An example that is served; `output` is what it printed once it was ended."""
 
     def __init__(self, name: str, folder: Path, **environment: str) -> None:
-        self.folder = folder
+        self.name, self.folder = name, folder
+        server = ["uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"]
+        if name == "flask_app":
+            server = ["gunicorn", f"{name}:app", "--pythonpath", str(EXAMPLES), "--bind", "127.0.0.1:0"]
+            server += ["--workers", "2", "--no-control-socket"]
         # uvicorn logs to standard error, handlers print to standard output.
         with (folder / "log").open("wb") as log, (folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", str(EXAMPLES), "--port", "0"],
+                [sys.executable, "-m", *server],
                 cwd=folder,
                 env={**os.environ, **environment, "AIRWEAVE_WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
                 stdout=output,
@@ -49,7 +53,7 @@ class App:
         while True:
             ended = self._process.poll() is not None
             log = (self.folder / "log").read_text()
-            if match := re.search(r"running on (http://\S+)", log):
+            if match := re.search(r"(?:running on|Listening at:) (http://\S+)", log):
                 return match[1]
             assert not ended, log
             time.sleep(0.05)
@@ -169,6 +173,34 @@ async def test_starlette(app: App, sender: Sender) -> None:
         "source_connection.deleted: engineering-context-k4x9q",
         "an event that this version does not know: sync.paused",
     ]
+
+
+@pytest.mark.parametrize("app", ["flask_app", "litestar_app", "quart_app"], indirect=True)
+async def test_other_frameworks(app: App, sender: Sender) -> None:
+    """Every event type is answered, copies at once have one effect, and the rest of the application is there."""
+    assert await sender.probe() == 200
+    failed = {"sync.failed"} if app.name == "flask_app" else set[str]()
+    assert await send_every_type(sender) == {"sync.completed", LEGACY, *failed}
+    message = sender.message(payload("sync.completed"))
+    attempts = await sender.concurrent(message, 5)
+    assert {attempt.outcome for attempt in attempts} <= {"processed", "duplicate", "in_progress"}
+    assert (await sender.resend(message.id)).outcome == "duplicate"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        index = await client.get(app.url.removesuffix("/webhooks/airweave"))
+    assert (index.status_code, index.text) == (200, "the rest of the application")
+    assert app.end().count("refreshing the cache of engineering-context-k4x9q") == 3
+
+
+@pytest.mark.parametrize("app", ["fastapi_verified"], indirect=True)
+async def test_fastapi_verified(app: App, sender: Sender) -> None:
+    """Whatever is signed reaches the route, each time that it is sent."""
+    message = sender.message(payload("sync.completed"))
+    for _ in range(2):
+        assert (await sender.attempt(message)).outcome == "done"
+    stranger = Sender(app.url, secrets=OTHER_SECRET)
+    async with stranger:
+        assert (await stranger.attempt(stranger.message(payload("sync.completed")))).status == 401
+    assert app.end() == [f"{message.id}: refreshing the cache of engineering-context-k4x9q"] * 2
 
 
 @pytest.mark.parametrize("app", ["inbox_app"], indirect=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from litestar import Litestar, Request, Response, post
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -173,7 +174,16 @@ def tenant_mount(receiver: Receiver) -> Any:
     return Starlette(routes=[Mount("/hooks/{tenant}", receiver)], lifespan=receiver.lifespan)
 
 
-@pytest.mark.parametrize("mount", [tenant_route, tenant_router, tenant_mount])
+def tenant_in_litestar(receiver: Receiver) -> Any:
+    @post("/hooks/{tenant:str}")
+    async def airweave(request: Request[Any, Any, Any]) -> Response[bytes]:
+        reply = await receiver.handle(request.scope["headers"], await request.body(), request.path_params["tenant"])
+        return Response(reply.body, status_code=reply.status, headers=reply.headers)
+
+    return Litestar([airweave], lifespan=[receiver.lifespan], logging_config=None)
+
+
+@pytest.mark.parametrize("mount", [tenant_route, tenant_router, tenant_mount, tenant_in_litestar])
 async def test_a_tenant_in_the_path(mount: Callable[[Receiver], Any]) -> None:
     """The tenant chooses the secret and is part of the key; nobody signs for another, and strangers get 401."""
     receiver, seen = a_receiver(secrets={"acme": SECRET, "umbrella": OTHER_SECRET}.get)

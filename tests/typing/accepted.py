@@ -6,6 +6,8 @@ from typing import Annotated, Any, assert_type
 from uuid import UUID
 
 import psycopg
+from fastapi import Depends, FastAPI, Request, Response
+from flask import Flask
 from sqlalchemy import MetaData, create_engine, orm
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
@@ -42,8 +44,10 @@ from airweave_webhooks import (
     UnknownEvent,
     natural_key,
 )
+from airweave_webhooks.integrations.fastapi import REFUSALS, DeliveryRefused, document_webhooks, verified
 from airweave_webhooks.integrations.psycopg import once as once_with_psycopg
 from airweave_webhooks.integrations.sqlalchemy import once, once_table
+from airweave_webhooks.integrations.wsgi import WSGIReceiver
 from airweave_webhooks.stores import Store
 from airweave_webhooks.stores.base import Claim, Claimed, Lease, Record, Settle
 from airweave_webhooks.testing import AsyncClient, Client, Run, Sent, events
@@ -376,6 +380,35 @@ async def operated(stop: asyncio.Event) -> None:
 
 
 Starlette(routes=[receiver.route("/webhooks/airweave"), receiver.health_route("/health")])
+
+# Integrations.
+
+api = FastAPI()
+document_webhooks(api)
+in_wsgi = WSGIReceiver(receiver)
+flask = Flask("flask")
+flask.add_url_rule("/webhooks", view_func=lambda: in_wsgi)
+
+
+def view_of_my_own(environ: dict[str, Any], tenant: str) -> bytes:
+    """The receiver's answer, for any framework."""
+    reply = in_wsgi.answer(environ, tenant)
+    assert_type(reply, Reply)
+    return reply.body
+
+
+@api.post("/verified", responses=REFUSALS)
+async def verified_only(delivery: Annotated[Delivery, Depends(verified(receiver))]) -> str:
+    """What is injected is typed by its annotation."""
+    return delivery.event.event_type
+
+
+@api.exception_handler(DeliveryRefused)
+async def refused_by_ourselves(_: Request, error: DeliveryRefused) -> Response:
+    """With the receiver's own answer at hand."""
+    assert_type(error.reply, Reply)
+    return Response(error.reply.body, error.reply.status, error.headers)
+
 
 # The test kit.
 

@@ -28,7 +28,7 @@ ROOMS: Final = [
     "delivery",
     "keyring, telemetry",
     "routing, stores, modes, deadlines, gate",
-    "backlog, bodies, claiming, execution, grace, health, housekeeping, leases, selection",
+    "backlog, bodies, claiming, execution, grace, health, housekeeping, leases, selection, standstill",
     "holder, openings, operations",
     "worker",
     "pipeline",
@@ -43,6 +43,7 @@ LEVELS: Final = {room: level for level, line in enumerate(ROOMS) for room in lin
 # What `import airweave_webhooks` leaves alone: drivers, frameworks, and everything that an extra brings.
 LEFT_ALONE: Final = {
     *("aiosqlite", "asyncpg", "psycopg", "psycopg2", "psycopg_pool", "redis", "sqlalchemy"),
+    *("a2wsgi", "flask", "litestar", "mangum", "quart"),
     *("django", "fastapi", "httpcore", "httpx", "opentelemetry", "requests", "svix", "uvicorn"),
     *("click", "cryptography", "pytest", "rich", "typer"),
 }

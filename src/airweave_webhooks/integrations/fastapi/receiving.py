@@ -1,45 +1,17 @@
-"""FastAPI: the traffic on a plain route, the documentation in OpenAPI.
+"""A receiver in FastAPI: the traffic on a plain route, the documentation in OpenAPI.
 
 FastAPI's dependency layer costs 34 µs a request and wants to parse the body, so a plain route in front of it takes
 the requests, and the documented one behind it is never called.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from fastapi import APIRouter, Body, Header
+from starlette.routing import Route
 
-from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.events.parsing import KnownEvent
+from airweave_webhooks.integrations.fastapi.responses import RESPONSES, Answer
 from airweave_webhooks.receiver import Receiver
-
-try:
-    from fastapi import APIRouter, Body, Header
-    from starlette.routing import Route
-except ModuleNotFoundError:
-    raise ConfigurationError("receiver_router needs FastAPI: pip install 'airweave-webhooks[fastapi]'") from None
-
-
-class Answer(BaseModel):
-    """What the sender gets."""
-
-    status: str
-
-
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    400: {
-        "model": Answer,
-        "description": "Malformed signature headers, or a signed body that is not a JSON object",
-    },
-    401: {"model": Answer, "description": "Not signed by Airweave, or too long ago"},
-    408: {"model": Answer, "description": "The body came too slowly"},
-    409: {
-        "model": Answer,
-        "description": "Another attempt is in progress, or the message id came with another body",
-    },
-    413: {"model": Answer, "description": "The body is too large"},
-    500: {"model": Answer, "description": "A handler failed; come again"},
-    503: {"model": Answer, "description": "Not now; come again after `Retry-After` seconds"},
-}
 
 
 def receiver_router(receiver: Receiver, path: str) -> APIRouter:

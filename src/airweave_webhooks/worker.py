@@ -246,8 +246,8 @@ class Worker:
         self._drain_until = 0.0
         taken = await self._take(1, suspects=True)
         self._suspects_wait = bool(taken)
-        if not taken:  # they wait for others of their order, or another worker has them
-            self._next_drain = now + DRAIN_AGAIN_AFTER
+        if not taken:  # they wait for others of their order, or are under a lease, which ends by then if nobody has it
+            self._next_drain = now + self._mode.lease
         if self._stopping:
             await self._put_back(taken)
             return False

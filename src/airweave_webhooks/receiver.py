@@ -239,11 +239,12 @@ class Receiver(Router):
             Refused: nothing of ours signed it, the tenant is unknown, or it is no JSON object.
             Unavailable: the lookup of the secrets failed.
         """
-        envelope = admission.envelope
-        await self._gate.verify(envelope, body, tenant)
-        return Delivery(
-            envelope.id, envelope.timestamp, tenant, admission.headers, body, parse(body), self.name, envelope.id
-        )
+        await self._gate.verify(admission.envelope, body, tenant)
+        return self._parsed(admission, body, tenant)
+
+    def _parsed(self, admission: Admission, body: bytes, tenant: str | None) -> Delivery:
+        envelope, headers, _, _ = admission
+        return Delivery(envelope.id, envelope.timestamp, tenant, headers, body, parse(body), self.name, envelope.id)
 
     async def receive(self, admission: Admission, body: bytes, tenant: str | None = None) -> Reply:
         """Verify and process a request whose headers were admitted: the second half of `handle`.
@@ -253,11 +254,12 @@ class Receiver(Router):
             body: the raw bytes.
             tenant: as for `handle`.
         """
+        envelope, _, pipeline, started = admission
         try:
-            delivery = await self.verify(admission, body, tenant)
+            await self._gate.verify(envelope, body, tenant)  # not by `verify`: a coroutine less for each request
+            delivery = self._parsed(admission, body, tenant)
         except (Refused, Unavailable) as error:
             return self.refuse(error, admission)
-        envelope, _, pipeline, started = admission
         observed = None if self._observer is None else delivery
         try:
             if self._key is not None:

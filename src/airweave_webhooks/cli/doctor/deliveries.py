@@ -1,19 +1,17 @@
 """Deliveries that change nothing, signed as the sender signs, and in the ways in which it never does."""
 
 import json
-import random
-import string
+import secrets
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-from airweave_webhooks.cli.doctor.endpoint import RawHeader, Signer
-from airweave_webhooks.signing import SigningSecret, generate_secret
+from airweave_webhooks.cli.doctor.endpoint import RawHeader
+from airweave_webhooks.signing import Signer, SigningSecret, generate_secret, signature_headers
 
 EVENT_TYPE: Final = "doctor.check"
 """Nobody handles it by name."""
-BASE62: Final = string.digits + string.ascii_letters
 
 
 class Harmless(NamedTuple):
@@ -41,7 +39,7 @@ def plain_spellings() -> dict[str, bytes]:
 
 def message_id() -> str:
     """Make an id like the sender's."""
-    return "msg_doctor" + "".join(random.choices(BASE62, k=21))  # noqa: S311 - no secret
+    return f"msg_doctor{secrets.token_hex(10)}"
 
 
 def stranger() -> SigningSecret:
@@ -64,10 +62,8 @@ def signed(
         later: seconds from now, at which it is said to be signed.
         family: of the headers' names.
     """
-    timestamp = b"%d" % int(time.time() + later)
-    content = b"%b.%b.%b" % (delivery.id.encode(), timestamp, delivery.body)
-    signatures = b" ".join(signer.sign(content) for signer in signers)
-    return envelope(delivery.id.encode(), timestamp, signatures, family)
+    made = signature_headers(signers, delivery.id, int(time.time() + later), delivery.body, family)
+    return [(name.encode(), value.encode()) for name, value in made.items()]
 
 
 def envelope(

@@ -7,25 +7,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import httpx
 
 from airweave_webhooks.cli.words import one_line
+from airweave_webhooks.signing import Signer
+from airweave_webhooks.testing.sender import USER_AGENT
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
 
 LONGEST_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read."""
-SENDER: Final = "Svix-Webhooks/1.100.0"
-
-
-class Signer(Protocol):
-    """What signs a delivery."""
-
-    def sign(self, content: bytes) -> bytes:
-        """Return one signature."""
-        ...
 
 
 class Sample(NamedTuple):
@@ -133,7 +126,7 @@ class Endpoint:
 
     async def post(self, headers: Sequence[RawHeader], body: bytes, url: httpx.URL | None = None) -> Answer:
         """Send as the sender does."""
-        fixed = [(b"accept", b"*/*"), (b"content-type", b"application/json"), (b"user-agent", SENDER.encode())]
+        fixed = [(b"accept", b"*/*"), (b"content-type", b"application/json"), (b"user-agent", USER_AGENT.encode())]
         return await self._send(httpx.Request("POST", url or self.url, headers=[*fixed, *headers], content=body))
 
     async def head(self) -> Answer:

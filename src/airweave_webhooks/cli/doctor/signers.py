@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from airweave_webhooks.cli.destinations import signed_for
-from airweave_webhooks.cli.doctor.endpoint import Signer
 from airweave_webhooks.cli.settings import Settings
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.keyring import SECRET_VARIABLE
-from airweave_webhooks.signing import PrivateKey, SigningSecret
+from airweave_webhooks.signing import Signer, parse_signer
 
 
 class Signers(NamedTuple):
@@ -45,7 +44,7 @@ def signers_for(settings: Settings, url: str) -> Signers:
         )
         return Signers((), found.source, why)
     try:
-        signers = [PrivateKey(text) if text.startswith("whsk_") else SigningSecret(text) for text in signing]
+        signers = [parse_signer(text) for text in signing]
     except ConfigurationError as error:
         raise type(error)(f"{found.source}: {error}") from None
     return Signers(signers, found.source)

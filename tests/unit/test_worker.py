@@ -213,13 +213,15 @@ async def test_a_handler_with_a_limit_keeps_no_other_waiting(make: Callable[...,
     """Its own events wait in the store, where they cost no attempt."""
     world = make(concurrency=4)
     at_once = now = 0
-    go = asyncio.Event()
+    two, go = asyncio.Event(), asyncio.Event()
 
     @world.receiver.on("sync.*", concurrency=2, id="limited")
     async def limited() -> None:
         nonlocal at_once, now
         now += 1
         at_once = max(at_once, now)
+        if now == 2:
+            two.set()
         await go.wait()
         now -= 1
 
@@ -232,6 +234,7 @@ async def test_a_handler_with_a_limit_keeps_no_other_waiting(make: Callable[...,
     quick = [(f"quick_{n}", body("collection.created")) for n in range(9)]
     async with world.filled(*slow, *quick):
         await world.settled(*[name for name, _ in quick])
+        await asyncio.wait_for(two.wait(), 10)  # the quick ones may all have been taken first
         assert (now, at_once) == (2, 2)
         go.set()
         await world.settled(*[name for name, _ in slow])

@@ -1,0 +1,12 @@
+"""The app, as `INSTALLED_APPS` names it: `airweave_webhooks.integrations.django`."""
+
+from django.apps import AppConfig
+
+
+class AirweaveWebhooksConfig(AppConfig):
+    """Airweave's webhooks in a Django project."""
+
+    name = "airweave_webhooks.integrations.django"
+    label = "airweave_webhooks"
+    verbose_name = "Airweave webhooks"
+    default_auto_field = "django.db.models.BigAutoField"

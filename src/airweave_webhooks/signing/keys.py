@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
-from standardwebhooks.webhooks import hmac_data
-
 from airweave_webhooks.errors import ConfigurationError, SecretError
 
 if TYPE_CHECKING:
@@ -66,7 +64,8 @@ class SigningSecret:
 
     def sign(self, content: bytes) -> bytes:
         """Return the token that signs `content`: `v1,<base64>`."""
-        return b"v1," + base64.b64encode(hmac_data(self.key, content))
+        # As `standardwebhooks` does it, but in one call of OpenSSL, which costs a third: every request pays for it.
+        return b"v1," + base64.b64encode(hmac.digest(self.key, content, "sha256"))
 
     def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
         """Say whether one of `tokens` signs `content`; base64 that is not canonical never does."""

@@ -34,7 +34,7 @@ class Victims:
         """When each was surely dead."""
 
     async def start(self) -> Process:
-        settings = {"concurrency": CONCURRENCY, "work": 0.02}
+        settings = {"concurrency": CONCURRENCY, "work": 0.05}
         if self._role == "worker":
             return await self._site.worker(**settings)
         return await self._site.receive(self._role, self._port, **settings)
@@ -42,8 +42,16 @@ class Victims:
     async def live_and_die(self, times: int) -> None:
         for _ in range(times):
             process = await self.start()
-            await asyncio.sleep(random.uniform(0.05, 0.4))
+            await self._at_work(process.pid)
+            await asyncio.sleep(random.uniform(0, 0.3))
             self.dead_at[process.pid] = process.kill()
+
+    async def _at_work(self, pid: int) -> None:
+        """Wait until a process runs handlers, if it is one that does and they have not all been run."""
+        for _ in range(0 if self._role == "web" else 500):
+            if any(entry.pid == pid for entry in self._site.ledger.entries("start")):
+                return
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.timeout(3000)

@@ -130,24 +130,25 @@ class BodyReader:
 
     async def _wait_for(self, room: int) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
-        entry = (room, turn)
-        self._queue.append(entry)
+        self._queue.append((room, turn))
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._queue.remove(entry)
-            else:
-                self.release(room)
+            # Whoever waits no longer had no room, and may have kept a smaller one waiting behind it.
+            self.release(0 if turn.cancelled() else room)
             raise
 
     def release(self, room: int) -> None:
         """Make room for whoever waits, in the order in which they came."""
         self._in_flight -= room
-        while self._queue and self._in_flight + self._queue[0][0] <= self._limits.most_bytes_in_flight:
-            waiting, turn = self._queue.popleft()
-            self._in_flight += waiting
-            turn.set_result(None)
+        while self._queue:
+            waiting, turn = self._queue[0]
+            if not turn.cancelled():  # it can be, and its task not know it yet
+                if self._in_flight + waiting > self._limits.most_bytes_in_flight:
+                    break
+                self._in_flight += waiting
+                turn.set_result(None)
+            self._queue.popleft()
 
 
 def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:

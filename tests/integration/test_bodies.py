@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from airweave_webhooks import BodyLimits, Delivery, Receiver, SyncCompleted
+from airweave_webhooks.bodies import BodyReader
+from airweave_webhooks.errors import BodyTooSlow
 from airweave_webhooks.testing.payloads import payload
 from conftest import SECRET, sign
 from serving import Served, serving
@@ -158,6 +160,43 @@ async def test_bodies_in_flight_wait_for_room(served: Served, seen: list[str]) -
     answer = await served.client.post("/", content=BODY, headers=sign(BODY, message_id="msg_2"))
     assert answer.status_code == 200
     assert seen[-1] == "msg_2"
+
+
+async def silent() -> dict[str, Any]:
+    """A body that never comes."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def whole() -> dict[str, Any]:
+    """A body that is there at once."""
+    return {"type": "http.request", "body": b"x"}
+
+
+async def test_one_that_is_late_makes_room_for_nobody_who_is_late_as_well() -> None:
+    """Who fills the room and who waits for it are cut off at one moment: 408 for both, and the room is free."""
+    loop = asyncio.get_running_loop()
+    reader = BodyReader(BodyLimits(most_bytes=100, most_bytes_in_flight=150, read_within=0.05), loop)
+    started = loop.time()
+    late = await asyncio.gather(*[reader.read(100, silent, started) for _ in range(3)], return_exceptions=True)
+    assert list(map(type, late)) == [BodyTooSlow] * 3
+    async with asyncio.timeout(10):
+        assert await reader.read(100, whole, loop.time()) == b"x"
+
+
+async def test_one_that_waits_no_longer_keeps_nobody_waiting() -> None:
+    """What is small enough for the room that is left comes in as soon as the larger one before it gives up."""
+    loop = asyncio.get_running_loop()
+    reader = BodyReader(BodyLimits(most_bytes=100, most_bytes_in_flight=150, read_within=60), loop)
+    hog, large = (asyncio.create_task(reader.read(100, silent, loop.time())) for _ in range(2))
+    small = asyncio.create_task(reader.read(50, whole, loop.time()))
+    await asyncio.sleep(0)
+    assert not small.done()
+    large.cancel()
+    async with asyncio.timeout(10):
+        assert await small == b"x"
+    hog.cancel()
+    await asyncio.gather(hog, large, return_exceptions=True)
 
 
 async def test_a_client_that_hangs_up_cancels_nothing(receiver: Receiver) -> None:

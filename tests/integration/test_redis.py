@@ -19,6 +19,8 @@ import redis.asyncio
 from airweave_webhooks import RedisStore
 from airweave_webhooks.errors import ConfigurationError, StoreBusy, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores.base import Claim, Facts, Key, Lease, Settle
+from airweave_webhooks.stores.redis_target import target_of
+from airweave_webhooks.stores.redis_wire import Server
 from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
 from servers.redis import RedisCluster, RedisServer
 
@@ -269,6 +271,13 @@ async def test_a_server_that_hangs_is_waited_for_in_vain(make_server: MakeServer
         finally:
             server.thaw()
         assert await store.settle([Settle(lease_of(claim, claimed), "done")]) == [True]
+
+
+@pytest.mark.parametrize(("option", "seconds"), [("socket_timeout=30", None), ("socket_connect_timeout=2", 2)])
+async def test_connecting_has_the_time_of_the_exchange(option: str, seconds: float | None) -> None:
+    """And none that redis-py sets by itself, which would end it earlier than `socket_timeout` says."""
+    connection = Server(target_of(f"redis://127.0.0.1:9?{option}"))._make()
+    assert connection.socket_connect_timeout == seconds
 
 
 async def test_a_full_server_takes_nothing_and_loses_nothing(make_server: MakeServer, prefix: str) -> None:

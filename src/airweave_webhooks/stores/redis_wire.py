@@ -74,10 +74,10 @@ class Server:
     """
 
     def __init__(self, target: Target, **place: Any) -> None:
-        # Without a time limit for each read: there is one for the exchange.
-        self._make: Callable[[], Any] = partial(
-            cast("Callable[..., Any]", target.connection_class), **target.options, **place, socket_timeout=None
-        )
+        # Without a time limit for connecting (which redis-py has by itself) and for each read: there is one for the
+        # exchange.
+        options = {"socket_connect_timeout": None, **target.options, **place, "socket_timeout": None}
+        self._make: Callable[[], Any] = partial(cast("Callable[..., Any]", target.connection_class), **options)
         self._patience = target.patience
         self._all: set[Any] = set()
         self._idle: list[Any] = []
@@ -182,7 +182,10 @@ class Cluster:
             startup_nodes=[ClusterNode(host, port) for host, port in target.nodes],
             socket_timeout=target.patience,
             ssl=issubclass(target.connection_class, SSLConnection),
-            **{name: value for name, value in target.options.items() if name in known},
+            **{
+                "socket_connect_timeout": target.patience,
+                **{name: value for name, value in target.options.items() if name in known},
+            },
         )
         # One at a time: redis-py may send ASKING on another connection than the command that it is for.
         self._following = asyncio.Lock()

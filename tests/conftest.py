@@ -1,5 +1,7 @@
 """One receiver's secret, a signer that is not ours, and a receiver that records what its handlers saw."""
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
 
@@ -14,8 +16,32 @@ __all__ = ["OTHER_SECRET", "SECRET", "Clock", "sign"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long` runs the failure tests with their full numbers."""
+    """`--long` runs the failure tests with their full numbers, and what is marked with `long` or `one_case_each`."""
     parser.addoption("--long", action="store_true", help="the failure tests in their long form")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `--long` what belongs to it; begin with what takes longest, so that nobody waits for it in the end."""
+    if not config.getoption("--long"):
+        left = [item for item in items if _is_long(item)]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+    items.sort(key=_takes_minutes, reverse=True)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None or (
+        item.get_closest_marker("one_case_each") is not None and not _is_first_case(item)
+    )
+
+
+def _is_first_case(item: pytest.Item) -> bool:
+    callspec: Any = getattr(item, "callspec", None)
+    return callspec is None or not any(callspec.indices.values())
+
+
+def _takes_minutes(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timeout") is not None
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +60,13 @@ def completed() -> bytes:
 def no_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test says which secret it uses."""
     monkeypatch.delenv("AIRWEAVE_WEBHOOK_SECRET", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def one_case_is_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a test with many cases: measured, a process takes twice as long to start, and the ways are much the same."""
+    if not _is_first_case(request.node):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture

@@ -13,7 +13,20 @@ from failure.backends import INBOXES, Backend, SQLiteFile
 from failure.inboxes import InboxSite, accept
 from failure.servers import LoggingSender, Process, body, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("backend", INBOXES, indirect=True)]
+pytestmark = pytest.mark.anyio
+
+
+def on_each_store(role: str) -> pytest.MarkDecorator:
+    """In this role on one store, and as a process that has both on the other; the rest is for `--long`."""
+    rest = [
+        pytest.param(role, "sqlite", marks=pytest.mark.long),
+        pytest.param("both", "postgres", marks=pytest.mark.long),
+    ]
+    cases = [(role, "postgres"), ("both", "sqlite"), *rest]
+    return pytest.mark.parametrize(("role", "backend"), cases, indirect=["backend"])
+
+
+on_inboxes = pytest.mark.parametrize("backend", INBOXES, indirect=True)
 
 
 async def died(process: Process) -> None:
@@ -27,7 +40,7 @@ async def retry(sender: LoggingSender, message: Message, outcome: str) -> None:
     assert (attempt.status, attempt.outcome) == (200, outcome)
 
 
-@pytest.mark.parametrize("role", ["web", "both"])
+@on_each_store("web")
 async def test_before_the_first_write(inbox_site: InboxSite, role: str) -> None:
     """Nothing was stored and nothing acknowledged: the sender comes again, and it is done once."""
     server = await inbox_site.receive(role, crash="before claim")
@@ -43,6 +56,7 @@ async def test_before_the_first_write(inbox_site: InboxSite, role: str) -> None:
     assert [entry.what for entry in inbox_site.ledger.entries()] == ["taken", "start", "effect", "done"]
 
 
+@on_inboxes
 @pytest.mark.parametrize("point", ["after claim", "after answer"])
 async def test_when_it_is_stored(inbox_site: InboxSite, point: str) -> None:
     """Whether the sender was answered or not: a worker that starts later does it, and a retry changes nothing."""
@@ -82,7 +96,7 @@ async def dies_while_it_works(site: InboxSite, role: str, point: str, kind: str,
         await retry(sender, message, "duplicate")
 
 
-@pytest.mark.parametrize("role", ["worker", "both"])
+@on_each_store("worker")
 @pytest.mark.parametrize(
     ("point", "effects", "attempts"),
     [
@@ -116,6 +130,7 @@ async def effects(request: pytest.FixtureRequest, backend: Backend, tmp_path: Pa
     await database.close()
 
 
+@on_inboxes
 @pytest.mark.parametrize("point", ["before commit", "after commit", "before settle"])
 async def test_with_once_there_is_one_effect(inbox_site: InboxSite, effects: Database, point: str) -> None:
     """Wherever the process dies between the start of the handler and the settle."""
@@ -126,6 +141,7 @@ async def test_with_once_there_is_one_effect(inbox_site: InboxSite, effects: Dat
     assert effects.rows() == [(starts[0].id, "effect")]
 
 
+@on_inboxes
 async def test_nobody_works_and_nobody_forgets(inbox_site: InboxSite) -> None:
     """What was acknowledged outlives any number of processes that only store."""
     ids = []

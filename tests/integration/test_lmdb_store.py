@@ -21,6 +21,7 @@ from lmdb_store import LMDBStore  # noqa: E402
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.one_case_each
 class TestLMDBStore(DurableStoreContract):
     """As docs/own-store.md shows it."""
 

@@ -87,6 +87,7 @@ class StoreWithPool(PostgresStore):
             await self.pool.close()
 
 
+@pytest.mark.one_case_each
 class TestPostgresStoreOnAPool(TestPostgresStore):
     """`PostgresStore(pool)`."""
 

@@ -24,6 +24,7 @@ class TestRedisStore(SharedStoreContract):
         return RedisStore(self.url, prefix=self.prefix)
 
 
+@pytest.mark.one_case_each
 class TestRedisCluster(SharedStoreContract):
     """Three nodes."""
 

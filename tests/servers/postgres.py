@@ -35,6 +35,7 @@ SETTINGS: Final = {
     "password_encryption": "scram-sha-256",
     "timezone": "Asia/Kathmandu",  # nobody may rely on UTC
     "log_min_messages": "warning",
+    "fsync": "off",  # tests kill processes, not machines: what is written outlives them
 }
 
 

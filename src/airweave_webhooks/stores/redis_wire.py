@@ -178,14 +178,13 @@ class Cluster:
         self._target = target
         self._servers: dict[str, Server] = {}
         known = inspect.signature(redis.asyncio.RedisCluster).parameters
+        options: dict[str, Any] = {"socket_connect_timeout": target.patience}
+        options |= {name: value for name, value in target.options.items() if name in known}
         self._client: Any = redis.asyncio.RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in target.nodes],
             socket_timeout=target.patience,
             ssl=issubclass(target.connection_class, SSLConnection),
-            **{
-                "socket_connect_timeout": target.patience,
-                **{name: value for name, value in target.options.items() if name in known},
-            },
+            **options,
         )
         # One at a time: redis-py may send ASKING on another connection than the command that it is for.
         self._following = asyncio.Lock()

@@ -17,6 +17,8 @@ from conftest import SECRET, sign
 
 QUICK: Mapping[str, Any] = {"first_pause": 0.02, "longest_pause": 0.05, "poll": 0.02, "shutdown_grace": 2.0}
 """A mode whose pauses a test can wait for, in seconds."""
+PATIENCE = 30.0
+"""Seconds for what takes an instant, on a machine that has much else to do."""
 
 
 def body(event_type: str = "sync.completed", /, **changed: object) -> bytes:
@@ -49,7 +51,7 @@ class World:
     async def settled(self, *message_ids: str, state: str | None = None) -> Record:
         """Wait until some are finished, or in a state; return the last one's record."""
         states = {"done", "dead"} if state is None else {state}
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + PATIENCE
         while True:
             records = [await self.record(message_id) for message_id in message_ids or ("msg_1",)]
             if all(record.state in states for record in records):
@@ -58,7 +60,7 @@ class World:
             await asyncio.sleep(0.005)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < give_up, self.seen
             await asyncio.sleep(0.002)

@@ -78,4 +78,4 @@ async def test_one_that_is_starting_up_does_not_keep_senders_waiting(inbox_site:
             assert (attempt.status, attempt.outcome) == (200, "accepted")
             took.append(time.monotonic() - before)
         await until(lambda: len(inbox_site.ledger.entries("effect")) == 3020, "all is done")
-    assert max(took) < 2.0, took
+    assert max(took) < 5.0, took

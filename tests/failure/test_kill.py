@@ -99,7 +99,7 @@ async def live_and_die(site: Site, kills: int, kinds: Sequence[str], **settings:
                     message = sender.message(body(random.choice(kinds)))
                     ids.append(message.id)
                     sending.append(group.create_task(sender.deliver(message)))
-                await asyncio.sleep(random.uniform(0.05, 0.4))
+                await asyncio.sleep(random.uniform(0.05, 0.25))  # it has work for 0.25 s at least
                 hits += sender.in_flight > 0
                 deaths.at[server.pid] = server.kill()
                 await deaths.look(site, ids)

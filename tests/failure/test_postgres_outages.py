@@ -93,13 +93,13 @@ async def test_an_outage_is_said_at_once_and_ends_with_it(
         (answer,) = await store.claim([claim])
         assert await store.settle([Settle(lease_of(claim, answer), "done")]) == [True]
         end(fragile_server)
-        assert await outage(store) < 2
+        assert await outage(store) < 5
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await asyncio.to_thread(store.renew, [lease_of(claim, answer)], 60)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         await asyncio.sleep(1)
-        assert await outage(store) < 2
+        assert await outage(store) < 5
         await asyncio.to_thread(fragile_server.start)
         assert await service(store) < BACK_WITHIN
         assert await claimed(store, claim.key.key) == "duplicate"
@@ -114,12 +114,12 @@ async def test_a_server_that_is_silent_is_given_up(fragile_server: PostgresServe
         await asyncio.to_thread(store.renew, [lease], 60)
         fragile_server.freeze()
         try:
-            assert 0.9 < await outage(store) < 2.5
-            assert 0.9 < await outage(store) < 2.5  # this one cannot even connect
+            assert 0.9 < await outage(store) < 5
+            assert 0.9 < await outage(store) < 5  # this one cannot even connect
             started = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await asyncio.to_thread(store.renew, [lease], 60)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 10
         finally:
             fragile_server.thaw()
         assert await service(store) < BACK_WITHIN

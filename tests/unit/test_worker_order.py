@@ -198,16 +198,19 @@ async def test_others_are_waited_for_but_not_for_ever(
     await world.lose_leases(2)
     await world.fill(("long", body()))
     world.receiver.on("search.failed", id="late")(lambda: None)
-    async with opened(lambda: world.store) as store:
-        # So that the long one is started first.
-        await store._file.write(
+
+    async def leave(seconds: float) -> None:
+        await world.store._file.write(
             lambda connection: connection.execute(
-                "UPDATE deliveries SET lease_until = ? WHERE key = 'suspicious'", [time.time() + 0.3]
+                "UPDATE deliveries SET lease_until = ? WHERE key = 'suspicious'", [time.time() + seconds]
             )
         )
+
+    async with opened(lambda: world.store):
+        await leave(600)  # so that the long one is started first
     async with world.receiver:
         await world.until(lambda: world.seen == ["long"])
-        await asyncio.sleep(0.4)
+        await leave(-1)
         world.receiver._pipelines[asyncio.get_running_loop()]._worker.note(Backlog(suspects=1))  # type: ignore[union-attr]
         await world.accept("msg_1")
         await world.settled("msg_1")

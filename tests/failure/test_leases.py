@@ -10,7 +10,15 @@ from failure.servers import Process, Server, Site, body
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("kind", ["blocking", "threaded"])
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [
+        *(("blocking", store) for store in ("sqlite", "postgres", "redis")),
+        ("threaded", "sqlite"),
+        *(pytest.param("threaded", store, marks=pytest.mark.long) for store in ("postgres", "redis")),
+    ],
+    indirect=["backend"],
+)
 async def test_a_busy_holder_keeps_its_lease(site: Site, kind: str) -> None:
     """A handler that takes three leases, even one that blocks its event loop, is not taken over meanwhile."""
     lease = 1.5

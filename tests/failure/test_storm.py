@@ -16,7 +16,7 @@ AT_ONCE = 10
 @pytest.mark.timeout(1500)
 async def test_copies_at_several_processes_have_one_effect_and_no_early_acknowledgement(site: Site, long: bool) -> None:
     """However many copies come at once and wherever, one of them is worked on, and none gets a 2xx before that ends."""
-    processes, messages, copies = (4, 1000, 52) if long else (2, 200, 20)
+    processes, messages, copies = (4, 1000, 52) if long else (2, 100, 20)
     servers = [await site.serve(work=0.03, lease=30.0) for _ in range(processes)]
     senders = [site.sender(server) for server in servers]
     slots = asyncio.Semaphore(AT_ONCE)

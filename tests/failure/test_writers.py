@@ -13,7 +13,7 @@ from failure.servers import ENVIRONMENT
 SECONDS = 3.0
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("processes", [*(pytest.param(number, marks=pytest.mark.long) for number in (2, 3)), 4])
 def test_no_process_starves_and_no_record_is_lost(tmp_path: Path, processes: int) -> None:
     """Each gets at least a fifth of its fair share, none meets an error, and every record is in the file."""
     path = tmp_path / "deliveries.db"

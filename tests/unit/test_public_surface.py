@@ -159,7 +159,7 @@ def undocumented(node: ast.AST, path: str) -> Iterator[str]:
         if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         is_overload = any(isinstance(one, ast.Name) and one.id == "overload" for one in child.decorator_list)
-        if child.name.startswith("_") or is_overload:
+        if child.name.startswith("_") or is_overload or child.name == "Meta":  # Django's, of a model
             continue
         if not ast.get_docstring(child):
             yield f"{path}.{child.name}"
@@ -167,7 +167,7 @@ def undocumented(node: ast.AST, path: str) -> Iterator[str]:
             yield from undocumented(child, f"{path}.{child.name}")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if ".migrations" not in name])  # Django writes those
 def test_everything_public_is_documented(name: str) -> None:
     """Each module, class, function and method without an underscore has a docstring."""
     tree = ast.parse(MODULES[name].read_text())

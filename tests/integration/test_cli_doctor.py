@@ -307,12 +307,12 @@ async def babbling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @pytest.mark.parametrize(
-    ("server", "seen"),
-    [(nothing, "no answer in 0.5 s"), (leaving, "closed without an answer"), (babbling, "not HTTP")],
+    ("server", "timeout", "seen"),
+    [(nothing, "0.5", "no answer in 0.5 s"), (leaving, "30", "closed without an answer"), (babbling, "30", "not HTTP")],
 )
-async def test_a_server_without_answers(tmp_path: Path, server: Any, seen: str) -> None:
+async def test_a_server_without_answers(tmp_path: Path, server: Any, timeout: str, seen: str) -> None:
     async with gallery.raw(server) as url:
-        done = await visit_signed(tmp_path, url, "--timeout", "0.5")
+        done = await visit_signed(tmp_path, url, "--timeout", timeout)
     done.saw("reachable", "ok", "takes connections")
     done.saw("probe", "problem", seen, "any HTTP answer within 5 s")
     done.saw("post", "problem", seen)

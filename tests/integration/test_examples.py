@@ -96,6 +96,14 @@ async def sender(app: App) -> AsyncIterator[Sender]:
         yield sender
 
 
+async def probe(sender: Sender) -> int | None:
+    """The answer to a probe, when there is one: gunicorn listens before its workers have loaded the application."""
+    async with asyncio.timeout(60):
+        while (status := await sender.probe()) is None:
+            pass  # it has waited for 5 s
+    return status
+
+
 async def answer(sender: Sender, name: str, **changed: Any) -> tuple[int | None, str | None, float | None]:
     attempt = await sender.attempt(sender.message({**json.loads(payload(name)), **changed}))
     return attempt.status, attempt.outcome, attempt.retry_after
@@ -113,7 +121,7 @@ async def send_every_type(sender: Sender) -> set[str]:
 @pytest.mark.parametrize("app", ["fastapi_app"], indirect=True)
 async def test_fastapi(app: App, sender: Sender) -> None:
     """Every event type is answered, filters, `Retry` and `Reject` do what they say, duplicates have no effect."""
-    assert await sender.probe() == 200
+    assert await probe(sender) == 200
     assert await send_every_type(sender) == {"sync.completed", LEGACY, "sync.failed", "organization.member_added"}
     assert await answer(sender, "sync.completed", source_type="slack") == (200, "ignored", None)
     assert await answer(sender, "organization.member_added", affected_user_emails=[]) == (200, "rejected", None)
@@ -141,7 +149,7 @@ async def test_fastapi(app: App, sender: Sender) -> None:
 @pytest.mark.parametrize("app", ["starlette_app"], indirect=True)
 async def test_starlette(app: App, sender: Sender) -> None:
     """Every event type is answered, predicates, filters, `Retry` and `Reject` do what they say, a retry succeeds."""
-    assert await sender.probe() == 200
+    assert await probe(sender) == 200
     message = sender.message(payload("sync.failed"))
     attempt = await sender.attempt(message)
     assert (attempt.status, attempt.outcome, attempt.retry_after) == (503, "retry", 60)
@@ -178,7 +186,7 @@ async def test_starlette(app: App, sender: Sender) -> None:
 @pytest.mark.parametrize("app", ["flask_app", "litestar_app", "quart_app"], indirect=True)
 async def test_other_frameworks(app: App, sender: Sender) -> None:
     """Every event type is answered, copies at once have one effect, and the rest of the application is there."""
-    assert await sender.probe() == 200
+    assert await probe(sender) == 200
     failed = {"sync.failed"} if app.name == "flask_app" else set[str]()
     assert await send_every_type(sender) == {"sync.completed", LEGACY, *failed}
     message = sender.message(payload("sync.completed"))

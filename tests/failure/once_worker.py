@@ -1,7 +1,7 @@
 """The process that `test_once_kill.py` kills: sends itself deliveries until all are acknowledged.
 
 `python -m failure.once_worker DATABASE_URL STORE LINES COUNT`. Appends to LINES what `once()` answered, and what was
-acknowledged.
+acknowledged. With GATE in the environment it says that it is ready, and begins when there is such a file.
 """
 
 import asyncio
@@ -53,6 +53,10 @@ async def main(url: str, store: str, lines: Path, count: int) -> None:
 
     done = {line.removeprefix("done ") for line in lines.read_text().splitlines()}
     async with receiver, asyncio.TaskGroup() as group:
+        if "GATE" in os.environ:
+            tell("ready", "-")
+            while not Path(os.environ["GATE"]).exists():
+                await asyncio.sleep(0.002)
         for number in range(count):
             if f"msg_{number}" not in done:
                 group.create_task(deliver(f"msg_{number}"))

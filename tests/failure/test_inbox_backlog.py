@@ -43,6 +43,8 @@ async def test_a_restart_with_a_long_backlog(inbox_site: InboxSite, long: bool) 
         await inbox_site.fill((f"few_{n}", body("quick")) for n in range(STEADY))
         worker = await inbox_site.worker(concurrency=100)
         small = await watched(inbox_site, worker, STEADY, 0, 60)
+        # A machine that has much else to do takes longer, with a backlog or without.
+        limit = max(RESUMES_WITHIN, 3 * (inbox_site.ledger.entries("effect")[STEADY - 1].at - worker.started))
         worker.terminate()
         assert await worker.ended(20) == 0, worker.log()
 
@@ -55,7 +57,7 @@ async def test_a_restart_with_a_long_backlog(inbox_site: InboxSite, long: bool) 
             first, steady = entries[0] - worker.started, entries[STEADY - 1] - worker.started
             figures = f"first after {first:.2f} s, {STEADY} after {steady:.2f} s, {large / small:.2f} of the memory"
             print(f"{backlog} pending: {figures}")  # noqa: T201 - shown when the test fails
-            assert max(first, steady) < RESUMES_WITHIN
+            assert max(first, steady) < limit
             assert large < small + MORE_MEMORY
             if not again:
                 worker.kill()

@@ -22,14 +22,16 @@ LAST_LIFE_WITHIN = 60.0
 """Seconds."""
 
 
-def start(url: str, store: Path, lines: Path, count: int) -> subprocess.Popen[bytes]:
+def start(url: str, store: Path, lines: Path, count: int, **environment: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "failure.once_worker", url, f"sqlite:///{store}", str(lines), str(count)]
-    return subprocess.Popen(command, cwd=TESTS, env={**os.environ, "PYTHONPATH": str(TESTS)})
+    return subprocess.Popen(command, cwd=TESTS, env={**os.environ, "PYTHONPATH": str(TESTS), **environment})
 
 
-async def until_it_works(process: subprocess.Popen[bytes], lines: Path) -> None:
-    size = lines.stat().st_size
-    async with asyncio.timeout(30):
+async def until_it_works(process: subprocess.Popen[bytes], lines: Path, size: int | None = None) -> None:
+    """Wait until it has written more than there was, which is what there is now if nothing else is said."""
+    if size is None:
+        size = lines.stat().st_size
+    async with asyncio.timeout(60):
         while lines.stat().st_size == size and process.poll() is None:
             await asyncio.sleep(0.002)
 
@@ -91,8 +93,14 @@ async def test_processes_that_share_nothing_but_the_database(database: Database,
     files = [tmp_path / f"lines-{number}" for number in range(2)]
     for lines in files:
         lines.touch()
-    processes = [start(driver_url(database), tmp_path / f"{lines.name}.db", lines, count) for lines in files]
+    gate = tmp_path / "gate"
+    processes = [
+        start(driver_url(database), tmp_path / f"{lines.name}.db", lines, count, GATE=str(gate)) for lines in files
+    ]
     try:
+        for process, lines in zip(processes, files, strict=True):
+            await until_it_works(process, lines, size=0)
+        gate.touch()
         for process in processes:
             assert await asyncio.to_thread(process.wait, LAST_LIFE_WITHIN) == 0
     finally:

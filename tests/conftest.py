@@ -23,9 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `--long` what belongs to it; begin with what takes longest, so that nobody waits for it in the end."""
     if not config.getoption("--long"):
-        left = [item for item in items if _is_long(item)]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in set(left)]
+        config.hook.pytest_deselected(items=[item for item in items if _is_long(item)])
+        items[:] = [item for item in items if not _is_long(item)]
     items.sort(key=_takes_minutes, reverse=True)
 
 

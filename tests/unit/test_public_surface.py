@@ -35,8 +35,9 @@ ROOMS: Final = [
     "asgi",
     "receiver",
     "face",
-    "integrations, testing",
+    "testing",
     "cli",
+    "integrations",  # Django's commands are the command line's
 ]
 LEVELS: Final = {room: level for level, line in enumerate(ROOMS) for room in line.split(", ")}
 

@@ -23,7 +23,8 @@ SOURCE: Final = Path(airweave_webhooks.__file__).parent
 # The rooms, and who may know whom: a room imports only rooms that stand above it, not even its neighbours in a line.
 # "face" is what users import from, the package's own __init__.
 ROOMS: Final = [
-    "errors, threads",
+    "errors, surroundings",
+    "threads",
     "events, signing",
     "delivery",
     "keyring, telemetry",

@@ -2,3 +2,20 @@
 
 Its name in `INSTALLED_APPS` is this package's. Nothing here imports a model before Django has loaded the apps.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from airweave_webhooks.integrations.django.store import DjangoStore
+
+__all__ = ["DjangoStore"]
+
+_MODULES: Final = {"DjangoStore": "store"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -70,9 +70,7 @@ class Background:
                 # A thread of its pool for the end, when none can be started any more (by 3.12.0 and 3.12.1).
                 asyncio.run_coroutine_threadsafe(asyncio.to_thread(int), loop).result()
                 # What it starts outlives the request that came first, and must not take that request's context along.
-                contextvars.Context().run(
-                    asyncio.run_coroutine_threadsafe, self._receiver.__aenter__(), loop
-                ).result()
+                contextvars.Context().run(asyncio.run_coroutine_threadsafe, self._receiver.__aenter__(), loop).result()
             except BaseException:
                 _end(loop, thread)
                 raise

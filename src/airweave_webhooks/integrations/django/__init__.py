@@ -2,3 +2,21 @@
 
 Its name in `INSTALLED_APPS` is this package's. Nothing here imports a model before Django has loaded the apps.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from airweave_webhooks.integrations.django.configuration import get_receiver
+    from airweave_webhooks.integrations.django.views import receiver_view, receiver_view_sync
+
+__all__ = ["get_receiver", "receiver_view", "receiver_view_sync"]
+
+_MODULES: Final = {"get_receiver": "configuration", "receiver_view": "views", "receiver_view_sync": "views"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,18 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.decorators import method_decorator
 
 from airweave_webhooks.cli.words import deliveries as in_words
 from airweave_webhooks.cli.words import redacted
@@ -24,13 +23,25 @@ from airweave_webhooks.integrations.django.admin_columns import DeliveryColumns
 from airweave_webhooks.integrations.django.configuration import get_receiver
 from airweave_webhooks.integrations.django.models import Delivery
 from airweave_webhooks.integrations.django.store import DjangoStore
+from airweave_webhooks.stores.base import Store
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import PermissionsMixin
+
     _Admin = admin.ModelAdmin[Delivery]
     _Deliveries = QuerySet[Delivery]
 else:
     _Admin, _Deliveries = admin.ModelAdmin, QuerySet
 
+FIELDS: Final[Sequence[tuple[str | None, tuple[str, ...]]]] = (
+    (None, ("type", "message", "other_key", "whose", "receiver", "came")),
+    ("Event", ("happened", "shown_collection", "source", "job")),
+    ("State", ("shown_state", "settled", "due", "leased", "tries", "lost", "replays")),
+    ("What handlers did", ("handlers", "error_text", "what_happened")),
+    ("Request", ("sent", "headers_table", "order", "sha256")),
+    ("Body", ("payload",)),
+)
+"""Of the page of one delivery."""
 _LARGE: Final = ("body", "headers", "history", "results", "digest", "token")
 """Columns that the list leaves alone."""
 
@@ -58,15 +69,7 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-    fieldsets = (
-        (None, {"fields": ("type", "message", "other_key", "whose", "receiver", "came")}),
-        ("Event", {"fields": ("happened", "shown_collection", "source", "job")}),
-        ("State", {"fields": ("shown_state", "settled", "due", "leased", "tries", "lost", "replays")}),
-        ("What handlers did", {"fields": ("handlers", "error_text", "what_happened")}),
-        ("Request", {"fields": ("sent", "headers_table", "order", "sha256")}),
-        ("Body", {"fields": ("payload",)}),
-    )
-    readonly_fields = tuple(name for _, options in fieldsets for name in options["fields"])
+    readonly_fields = tuple(name for _, names in FIELDS for name in names)
 
     class Media:
         """What the pages look like."""
@@ -89,23 +92,34 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Who was given `replay_delivery`, and sees what they replay."""
-        return self.has_view_permission(request) and request.user.has_perm("airweave_webhooks.replay_delivery")
+        user = cast("PermissionsMixin", request.user)
+        return self.has_view_permission(request) and user.has_perm("airweave_webhooks.replay_delivery")
 
     # What is read.
 
     def get_queryset(self, request: HttpRequest) -> _Deliveries:
         """Those of the database that the receiver stores them in, without what is large."""
-        return super().get_queryset(request).using(_database()).defer(*_LARGE)
+        store = _store()
+        alias = store.using if isinstance(store, DjangoStore) else None
+        return super().get_queryset(request).using(alias).defer(*_LARGE)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:  # noqa: ARG002 - Django's
+        """What the page of one delivery shows."""
+        return [(title, {"fields": names}) for title, names in FIELDS]
 
     def get_urls(self) -> list[URLPattern]:
         """Also the page that asks before a replay."""
         view = self.admin_site.admin_view(self.replay_view)
+        for alias in connections:  # the store has a connection of its own, which would wait for the request's
+            view = transaction.non_atomic_requests(alias)(view)
         return [path("replay/", view, name="airweave_webhooks_delivery_replay"), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, and above it how far the workers are behind."""
         extra: dict[str, Any] = {"title": "Deliveries"}
         if request.method == "GET" and self.has_view_permission(request):
+            store = _store()
+            extra["elsewhere"] = None if isinstance(store, DjangoStore | None) else redacted(repr(store))
             extra["behind"] = behind(self.get_queryset(request))
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 
@@ -127,7 +141,6 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
         picked = [] if across else request.POST.getlist(ACTION_CHECKBOX_NAME)
         return self._ask(request, queryset, picked, admin_replay.ReplayForm())
 
-    @method_decorator(transaction.non_atomic_requests)  # the store has a connection of its own, which would wait
     def replay_view(self, request: HttpRequest) -> HttpResponse:
         """Ask for a reason, and replay."""
         if not self.has_replay_permission(request):
@@ -196,13 +209,12 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
             self.message_user(request, text, messages.WARNING)
 
 
-def _database() -> str | None:
-    """The alias of the database in which the project's receiver has its deliveries, None if that is another store."""
+def _store() -> Store | None:
+    """Where the project's receiver has its deliveries; None if it has no receiver that works."""
     try:
-        store = get_receiver().store
+        return get_receiver().store
     except ConfigurationError:  # `manage.py check` says what is wrong; what is stored can be looked at all the same
         return None
-    return store.using if isinstance(store, DjangoStore) else None
 
 
 def _named(model_admin: DeliveryAdmin, view: str) -> str:

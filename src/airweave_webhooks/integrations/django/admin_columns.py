@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
@@ -161,7 +161,11 @@ class DeliveryColumns:
 def _object(text: str | None) -> dict[str, Any]:
     """Read a JSON object that a store has written; an empty one of what it has not."""
     try:
-        found: object = json.loads(text or "{}")
+        found = json.loads(text or "{}")
     except ValueError:
         return {}
-    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
+    match found:
+        case {**pairs}:
+            return cast("dict[str, Any]", pairs)
+        case _:
+            return {}

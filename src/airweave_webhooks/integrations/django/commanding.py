@@ -3,9 +3,9 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from django.conf import settings as project
 
@@ -46,11 +46,8 @@ class Project:
         where = f"{SETTING} of {project.SETTINGS_MODULE}"
         values = {name: Setting(str(configured()[name]), where) for name in self.names}
         texts = _texts(configured().get("SECRETS"))
-        if texts:
-            secret = Setting(" ".join(texts), where)
-        else:
-            text = os.environ.get(SECRET_VARIABLE, "").strip(" ,")
-            secret = Setting(text, SECRET_VARIABLE) if text else None
+        found = " ".join(texts) or os.environ.get(SECRET_VARIABLE, "").strip(" ,")
+        secret = Setting(found, where if texts else SECRET_VARIABLE) if found else None
         return Settings(Path(getattr(project, "BASE_DIR", None) or Path.cwd()), values, secret)
 
     def files(self, settings: Settings) -> str:  # noqa: ARG002 - it is the same one for all
@@ -80,11 +77,13 @@ class Project:
 
 def _texts(secrets: object) -> Sequence[str]:
     """Secrets that are written down; not those that a callable looks up."""
-    if isinstance(secrets, str):
-        return secrets.replace(",", " ").split()
-    if isinstance(secrets, Iterable):
-        return [secret for secret in secrets if isinstance(secret, str)]
-    return ()
+    match secrets:
+        case str():
+            return secrets.replace(",", " ").split()
+        case list() | tuple():
+            return [secret for secret in cast("Sequence[object]", secrets) if isinstance(secret, str)]
+        case _:
+            return ()
 
 
 def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:

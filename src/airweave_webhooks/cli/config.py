@@ -90,7 +90,7 @@ def _facts_of(receiver: Receiver) -> dict[str, str]:
     return {
         "name": receiver.name,
         "store": redacted(repr(receiver.store)),
-        "mode": redacted(repr(receiver.mode)),
+        "mode": type(receiver.mode).__name__.lower(),
         "handlers": handlers or "none",
     }
 

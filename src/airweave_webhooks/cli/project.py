@@ -50,7 +50,7 @@ def _take_out_naming(group: TyperGroup) -> None:
             command.params = [parameter for parameter in command.params if parameter.name != "app_dir"]
             for parameter in command.params:
                 if isinstance(parameter, TyperArgument):
-                    parameter.metavar = "[URL]"
+                    parameter.metavar = "URL"
                     parameter.help = "An endpoint that is served, to be looked at from outside."
         else:
             command.params = [parameter for parameter in command.params if parameter.name not in _NAMING]

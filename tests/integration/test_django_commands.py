@@ -118,8 +118,9 @@ def test_doctor_examines_the_project(django_shop: DjangoShop) -> None:
     settings = (django_shop.folder / "shop_settings.py").read_text()
     settings = settings.replace('"inbox"', "Inbox(worker=False)")
     django_shop.write("shop_settings.py", f"from airweave_webhooks import Inbox\n{settings}")
-    shown = django_shop.manage("doctor", TERM="dumb").stdout
+    shown = django_shop.manage("doctor", code=1, TERM="dumb").stdout  # the secret is an example's
     assert "✓ opens" in shown
+    assert "shared by all processes of one machine that use the database 'default'" in " ".join(shown.split())
     assert "start one: python manage.py airweave_webhooks worker" in shown
     assert "python manage.py airweave_webhooks deliveries list --state dead" in shown
 

@@ -23,6 +23,15 @@ class Migrating(Protocol):
         ...
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A store that can say who shares it."""
+
+    def shared_by(self) -> str:
+        """Which processes see the same records."""
+        ...
+
+
 async def reachable(program: Program) -> Verdict:
     """Whether it can be opened. Opened only if that changes nothing."""
     store = program.receiver.store
@@ -98,6 +107,8 @@ async def shared(program: Program) -> Verdict:
             return ok(f"a SQLite file is shared by all processes of one machine, so also by {served}; not by machines")
         case PostgresStore() | RedisStore() as store:
             return ok(f"{type(store).__name__} is shared by all processes of all machines, so also by {served}")
+        case Shared() as store:
+            return ok(f"{store!r} is shared by {store.shared_by()}, so also by {served}")
         case store:
             return skipped(
                 f"whether {type(store).__name__} is shared by {served} cannot be known",

@@ -52,6 +52,11 @@ class DjangoStore:
         # Opening and closing can come from the event loops of several threads.
         self._opening = threading.Lock()
 
+    def shared_by(self) -> str:
+        """Which processes see the same records, for people."""
+        machines = "one machine" if connections[self.using].vendor == "sqlite" else "all machines"
+        return f"all processes of {machines} that use the database {self.using!r}"
+
     def __repr__(self) -> str:
         return f"DjangoStore({self.using!r})"
 

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from airweave_webhooks.integrations.django.configuration import get_receiver
+    from airweave_webhooks.integrations.django.store import DjangoStore
     from airweave_webhooks.integrations.django.views import receiver_view, receiver_view_sync
 
-__all__ = ["get_receiver", "receiver_view", "receiver_view_sync"]
+__all__ = ["DjangoStore", "get_receiver", "receiver_view", "receiver_view_sync"]
 
-_MODULES: Final = {"get_receiver": "configuration", "receiver_view": "views", "receiver_view_sync": "views"}
+_MODULES: Final = {
+    "DjangoStore": "store",
+    "get_receiver": "configuration",
+    "receiver_view": "views",
+    "receiver_view_sync": "views",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,74 @@
+"""What the errors of databases mean, behind Django's own.
+
+Django's classes say too little: of a deadlock and of a server that is gone it makes the same one. The driver's error
+is the cause of Django's.
+"""
+
+import sqlite3
+from typing import Any, Final
+
+from django.db import DataError, Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from airweave_webhooks.errors import (
+    ConfigurationError,
+    StoreBusy,
+    StoreDataError,
+    StoreUnavailable,
+    WebhookError,
+)
+
+TRANSLATED: Final = (Error, UnicodeError, OverflowError, ValueError, TypeError)
+"""What a statement may raise. The last four are drivers' and Django's own, about values."""
+
+_MIGRATE: Final = "python manage.py migrate airweave_webhooks"
+
+# PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# MySQL: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html, MariaDB has the same
+# SQLite: https://www.sqlite.org/rescode.html
+_NO_TABLE: Final = {"42P01", "42703", 1146, 1054}
+_CONTENDED: Final = {"40001", "40P01", "55P03", 1205, 1213, 1020, sqlite3.SQLITE_LOCKED}
+_REFUSED: Final = {"42501", "28000", "28P01", "3D000", 1044, 1045, 1049, 1142, sqlite3.SQLITE_READONLY}
+_REFUSED |= {sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_AUTH}
+_TOO_LARGE: Final = {"54000", 1153, sqlite3.SQLITE_TOOBIG}
+
+
+def code_of(error: BaseException) -> "str | int | None":
+    """The database's code of an error: PostgreSQL's SQLSTATE, the number of MySQL or SQLite, if there is one."""
+    driver: Any = error.__cause__
+    if driver is None:
+        return None
+    state = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
+    if state:
+        return str(state)
+    number = getattr(driver, "sqlite_errorcode", None)
+    if number is not None:
+        return int(number) & 0xFF
+    first = driver.args[0] if driver.args else None
+    return first if isinstance(first, int) else None
+
+
+def is_no_table(error: BaseException) -> bool:
+    """Whether a table, or a column, is missing."""
+    return code_of(error) in _NO_TABLE or str(error).startswith(("no such table", "no such column"))
+
+
+def translated(error: Exception, connection: BaseDatabaseWrapper) -> WebhookError:
+    """What an error means to whoever asks the store."""
+    said = f"database {connection.alias!r}: {' '.join(str(error).split()) or type(error).__name__}"
+    if isinstance(error, DataError) or not isinstance(error, Error):
+        return StoreDataError(f"{said}: this record cannot be stored")
+    code = code_of(error)
+    if is_no_table(error):
+        return ConfigurationError(f"{said}: run `{_MIGRATE}`{_database_option(connection.alias)}")
+    if code in _TOO_LARGE:
+        return StoreDataError(f"{said}: this record cannot be stored")
+    if code in _CONTENDED:
+        return StoreBusy(said)
+    if code in _REFUSED:
+        return ConfigurationError(f"{said}: check DATABASES in Django's settings, and what its user may do")
+    return StoreUnavailable(said)
+
+
+def _database_option(alias: str) -> str:
+    return "" if alias == "default" else f" with --database={alias}"

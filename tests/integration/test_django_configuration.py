@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import django_databases  # noqa: F401 - sets Django up
 import pytest
 from django.apps import apps
 from django.core import checks
@@ -14,6 +13,7 @@ from django.core.checks import CheckMessage
 from django.test import Client, RequestFactory, override_settings
 from django.urls import include, path, re_path
 
+import django_databases  # noqa: F401 - sets Django up
 from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Receiver, SyncCompleted, natural_key
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.integrations.django import DjangoStore, get_receiver, receiver_view, receiver_view_sync
@@ -151,7 +151,7 @@ def test_a_receiver_of_ones_own_is_taken_as_it_is(shop: Path) -> None:
 
 
 def test_handlers_are_found(shop: Path) -> None:
-    """Each router once, in the order of their names in the module; a `Receiver` is none; a receiver made anew has them."""
+    """Each router once, in the order of the module; a `Receiver` is none; a receiver made anew has them, too."""
     (shop / "airweave_handlers.py").write_text(HANDLERS)
     for _ in range(2):
         with describing():

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django_databases import add_database, forget_database, migrate
 
 from airweave_webhooks.integrations.django import DjangoStore
-from airweave_webhooks.testing.contracts import InboxContract, DurableStoreContract
+from airweave_webhooks.testing.contracts import DurableStoreContract, InboxContract
+from django_databases import add_database, forget_database, migrate
 
 
 class TestOnSQLite(InboxContract, DurableStoreContract):

@@ -1,8 +1,8 @@
 """Django's database connections in handlers: none that is dead is used, and none stays behind.
 
 A connection belongs to a thread. Each sync handler has a thread of its own, which closes its connections when it ends
-(with Django's pool, that gives them back). The async ORM of all async handlers on an event loop shares one thread, which
-is asked before and after, as Django asks at the beginning and the end of a request.
+(with Django's pool, that gives them back). The async ORM of all async handlers on an event loop shares one thread,
+which is asked before and after, as Django asks at the beginning and the end of a request.
 """
 
 import asyncio

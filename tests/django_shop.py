@@ -50,7 +50,7 @@ def refresh(event: SyncEvent, delivery: Delivery) -> None:
     (HERE / "started").touch()
     while (HERE / "wait").exists():
         time.sleep(0.01)
-    Group.objects.create(name=delivery.message_id)
+    Group.objects.create(name=delivery.id)
 """
 
 FILL = """

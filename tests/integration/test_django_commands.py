@@ -142,7 +142,7 @@ def test_a_worker_runs_what_was_replayed_and_drains(django_shop: DjangoShop) -> 
         (django_shop.folder / "wait").unlink()
         assert worker.ended() == 0
         assert any("has stopped" in line for line in worker.errors)
-    assert groups(django_shop) == ["msg_dead"]
+    assert groups(django_shop) == ["msg_dead"], "\n".join(worker.errors)
     (shown,) = map(json.loads, django_shop.manage("deliveries", "show", "msg_dead", "--json").stdout.splitlines())
     assert shown["state"] == "done"
     assert [(note["what"], note["text"]) for note in shown["notes"]][-1] == ("replayed", "mended")

@@ -103,6 +103,10 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
         alias = store.using if isinstance(store, DjangoStore) else None
         return super().get_queryset(request).using(alias).defer(*_LARGE)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Delivery | None:
+        """One of them; None if there is none."""
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:  # noqa: ARG002 - Django's
         """What the page of one delivery shows."""
         return [(title, {"fields": names}) for title, names in FIELDS]
@@ -146,7 +150,7 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
         if not self.has_replay_permission(request):
             raise PermissionDenied
         asked = request.POST if request.method == "POST" else request.GET
-        picked = asked.getlist(ACTION_CHECKBOX_NAME)
+        picked = [pk for pk in asked.getlist(ACTION_CHECKBOX_NAME) if "\0" not in pk]  # which PostgreSQL refuses
         try:
             queryset = self._queryset_of(request, picked)
         except IncorrectLookupParameters:

@@ -37,6 +37,8 @@ class _Filter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: _Deliveries) -> _Deliveries:  # noqa: ARG002 - Django's
         """Those whose column has the value that was chosen."""
         value = self.value()
+        if value is not None and "\0" in value:  # which PostgreSQL takes in no text
+            return queryset.none()
         return queryset if value is None else queryset.filter(**{self.parameter_name: value})
 
 

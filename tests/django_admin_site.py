@@ -68,7 +68,7 @@ class Site:
         async def run() -> None:
             store = DjangoStore(self.using)
             await store.open()
-            await work(Filler(store))  # type: ignore[arg-type]
+            await work(Filler(store))
             await store.close()
 
         asyncio.run(run())

@@ -98,7 +98,9 @@ async def shared(program: Program) -> Verdict:
     served = f"{number} processes" if number > 1 else "one process"
     if program.workers is None:
         served += " (assumed; --workers N says otherwise)"
-    match program.receiver.store:
+    if isinstance(store := program.receiver.store, Shared):
+        return ok(f"{store!r} is shared by {store.shared_by()}, so also by {served}")
+    match store:
         case MemoryStore() if number > 1:
             return problem(f"memory: is not shared, and {number} processes would each do what comes twice", DURABLE)
         case MemoryStore():
@@ -107,8 +109,6 @@ async def shared(program: Program) -> Verdict:
             return ok(f"a SQLite file is shared by all processes of one machine, so also by {served}; not by machines")
         case PostgresStore() | RedisStore() as store:
             return ok(f"{type(store).__name__} is shared by all processes of all machines, so also by {served}")
-        case Shared() as store:
-            return ok(f"{store!r} is shared by {store.shared_by()}, so also by {served}")
         case store:
             return skipped(
                 f"whether {type(store).__name__} is shared by {served} cannot be known",

@@ -4,10 +4,12 @@ Each query reads a small part of an index, however many deliveries are done.
 """
 
 import time
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Count, Max, Min, QuerySet
+from django.http import HttpRequest
 
 from airweave_webhooks.cli.words import age
 from airweave_webhooks.health import WORKER_GONE_AFTER
@@ -56,14 +58,20 @@ def receivers(deliveries: _Deliveries) -> Iterator[Named]:
         after = found[0]
 
 
-def latest(deliveries: _Deliveries) -> list[Delivery]:
-    """The latest deliveries of each receiver, with no more than what filters need."""
-    some = deliveries.only("source_type", "collection")
-    return [
-        delivery
-        for receiver in receivers(deliveries)
-        for delivery in some.filter(receiver_hash=receiver.hash).order_by("-received_at")[:LATEST]
-    ]
+# Several filters of one page ask.
+_latest: Final[weakref.WeakKeyDictionary[HttpRequest, list[Delivery]]] = weakref.WeakKeyDictionary()
+
+
+def latest(request: HttpRequest, deliveries: _Deliveries) -> list[Delivery]:
+    """The latest deliveries of each receiver, with no more than what filters need; read once for a request."""
+    if request not in _latest:
+        some = deliveries.only("source_type", "collection")
+        _latest[request] = [
+            delivery
+            for receiver in receivers(deliveries)
+            for delivery in some.filter(receiver_hash=receiver.hash).order_by("-received_at")[:LATEST]
+        ]
+    return _latest[request]
 
 
 def behind(deliveries: _Deliveries) -> list[Behind]:

@@ -111,7 +111,7 @@ class _Recent(_Filter):
 
     def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:
         """Its values; none if there are many."""
-        found = set(self._values(latest(model_admin.get_queryset(request)), request))
+        found = set(self._values(latest(request, model_admin.get_queryset(request)), request))
         return [(value, value) for value in sorted(found)] if len(found) <= MOST_CHOICES else []
 
     def _values(self, deliveries: list[Delivery], request: HttpRequest) -> Iterator[Any]:

@@ -13,26 +13,27 @@ from airweave_webhooks.receiver import Receiver
 
 
 class Source(Protocol):
-    """What a program brings that has the commands: the command line, or a framework's own.
-
-    Attributes:
-        program: what its user types before the name of a command.
-        arguments: what was typed after it.
-        named: whether its user names a receiver, as `module:receiver`; otherwise there is one.
-        names: of the settings that it has.
-    """
+    """What a program brings that has the commands: the command line, or a framework's own."""
 
     @property
-    def program(self) -> Sequence[str]: ...  # noqa: D102 - see above
+    def program(self) -> Sequence[str]:
+        """What its user types before the name of a command."""
+        ...
 
     @property
-    def arguments(self) -> Sequence[str]: ...  # noqa: D102
+    def arguments(self) -> Sequence[str]:
+        """What was typed after that."""
+        ...
 
     @property
-    def named(self) -> bool: ...  # noqa: D102
+    def named(self) -> bool:
+        """Whether its user names a receiver, as `module:receiver`; otherwise there is one."""
+        ...
 
     @property
-    def names(self) -> Collection[str]: ...  # noqa: D102
+    def names(self) -> Collection[str]:
+        """The settings that it has."""
+        ...
 
     def settings(self) -> Settings:
         """What holds unless a flag says otherwise.

@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from airweave_webhooks.integrations.django.marking import once
     from airweave_webhooks.integrations.django.store import DjangoStore
 
-__all__ = ["DjangoStore"]
+__all__ = ["DjangoStore", "once"]
 
-_MODULES: Final = {"DjangoStore": "store"}
+_MODULES: Final = {"DjangoStore": "store", "once": "marking"}
+"""Where they are. No module has the name of what is in it: it would stand in its place from the first import on."""
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +18,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_settings")
 django.setup()
 
 
-def sqlite_settings(file: str) -> dict[str, Any]:
+def sqlite_settings(file: str | Path) -> dict[str, Any]:
     """As in `DATABASES`, for a file."""
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": file}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
 
 
 def postgres_settings(url: str, database: str) -> dict[str, Any]:
@@ -81,4 +82,13 @@ def known(alias: str, settings: dict[str, Any]) -> Iterator[str]:
 def migrate(alias: str) -> None:
     """Make the tables."""
     call_command("migrate", "airweave_webhooks", database=alias, verbosity=0)
+    connections[alias].close()
+
+
+def empty(alias: str) -> None:
+    """Remove every row."""
+    from airweave_webhooks.integrations.django.models import Delivery, Once, Queue, Worker
+
+    for model in (Delivery, Once, Queue, Worker):
+        model._default_manager.using(alias).all().delete()
     connections[alias].close()

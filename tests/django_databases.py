@@ -12,6 +12,7 @@ import psycopg
 import pymysql
 from django.core.management import call_command
 from django.db import connections
+from psycopg.sql import SQL, Identifier
 
 pymysql.install_as_MySQLdb()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_settings")
@@ -46,10 +47,11 @@ def mariadb_settings(address: dict[str, Any], database: str) -> dict[str, Any]:
 def postgres_database(url: str) -> Iterator[dict[str, Any]]:
     """Make a database, for a block."""
     name = f"django_{os.urandom(6).hex()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield postgres_settings(url, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    for statement in "CREATE DATABASE {}", "DROP DATABASE {} WITH (FORCE)":
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(SQL(statement).format(Identifier(name)))
+        if statement.startswith("CREATE"):
+            yield postgres_settings(url, name)
 
 
 @contextlib.contextmanager
@@ -74,7 +76,8 @@ def known(alias: str, settings: dict[str, Any]) -> Iterator[str]:
     try:
         yield alias
     finally:
-        connections[alias].close()
+        if connections[alias].connection is not None:
+            connections[alias].close()
         del connections[alias]
         del connections.settings[alias]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 
 from airweave_webhooks.integrations.django.models import Delivery
 from airweave_webhooks.integrations.django.store_rows import FIELDS, HELD, id_of, record_of, values_of
@@ -20,10 +20,12 @@ T = TypeVar("T")
 
 # Of so many at a time: every database takes as many parameters in one statement, and rows in one insert.
 CHUNK: Final = 400
+MOST_BYTES: Final = 2**20
+"""Of bodies in one statement: those of MySQL may not be as long as one likes (`max_allowed_packet`)."""
 
-# Django asks `WHERE has_body`, without a comparison, for which SQLite uses no index.
-WITH_BODY: Final = Q(has_body__in=(True,))
-WITHOUT_BODY: Final = Q(has_body__in=(False,))
+# With a plain `True` Django asks `WHERE has_body`, for which SQLite uses no index.
+WITH_BODY: Final = Q(has_body=Value(True))
+WITHOUT_BODY: Final = Q(has_body=Value(False))
 WITH_BODY_OR_NOT: Final = Q(has_body__in=(True, False))
 """Says nothing, but leads on to the columns that stand behind it in an index."""
 
@@ -97,10 +99,21 @@ def claim(transaction: Transaction, claims: Sequence[Claim]) -> list[Claimed]:
             changed.append((before, record))
         answers.append(answer)
     write(transaction, changed)
-    rows = [Delivery(id=id_of(record.key), **values_of(record)) for record in new]
-    if rows:
-        deliveries(transaction).bulk_create(sorted(rows, key=lambda row: row.id), batch_size=CHUNK)
+    _insert(transaction, new)
     return answers
+
+
+def _insert(transaction: Transaction, records: Sequence[Record]) -> None:
+    rows: list[Delivery] = []
+    size = 0
+    for record in sorted(records, key=lambda record: id_of(record.key)):
+        size += len(record.body or b"")
+        if rows and (len(rows) == CHUNK or size > MOST_BYTES):
+            deliveries(transaction).bulk_create(rows)
+            rows, size = [], len(record.body or b"")
+        rows.append(Delivery(id=id_of(record.key), **values_of(record)))
+    if rows:
+        deliveries(transaction).bulk_create(rows)
 
 
 def settle(transaction: Transaction, wishes: Sequence[Settle]) -> list[bool]:

@@ -81,7 +81,7 @@ def disk_of(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> int:
     """Say how many bytes tables and their indexes take; on SQLite, the whole database's."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s) AS name", [list(tables)])
+            cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s::text[]) AS name", [list(tables)])
         elif connection.vendor == "mysql":
             names = ", ".join(["%s"] * len(tables))
             cursor.execute(

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from airweave_webhooks.integrations.django.collations import compare_exactly
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -102,4 +104,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False),
     ]

@@ -14,7 +14,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.backends.base import base
-from psycopg.conninfo import conninfo_to_dict
 
 import django_databases
 from airweave_webhooks import Delivery, Inbox, Receiver, SyncCompleted, SyncFailed
@@ -66,25 +65,18 @@ def options() -> dict[str, Any]:
 
 @pytest.fixture
 def database(postgres_server: PostgresServer, options: dict[str, Any]) -> Iterator[Database]:
-    name = f"django_{next(_numbers)}"
-    there = conninfo_to_dict(postgres_server.url)
-    settings = {key.upper(): there[key] for key in ("user", "password", "host", "port")} | {"NAME": name, **options}
-    made = Database(postgres_server.url, name)
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    django_databases.add_database(name, ENGINE="django.db.backends.postgresql", **settings)
-    django_databases.migrate(name)
-    connections[name].close()
-    # What is closed must be closed by somebody, and not by chance.
-    gc.collect()
-    gc.disable()
-    yield made
-    gc.enable()
-    if options:
-        connections[name].close_pool()  # type: ignore[attr-defined]
-    django_databases.forget_database(name)
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with django_databases.postgres_database(postgres_server.url) as settings:
+        made = Database(postgres_server.url, settings["NAME"])
+        with django_databases.known(made.name, settings | options):
+            django_databases.migrate(made.name)
+            connections[made.name].close()
+            # What is closed must be closed by somebody, and not by chance.
+            gc.collect()
+            gc.disable()
+            yield made
+            gc.enable()
+            if "OPTIONS" in options:
+                connections[made.name].close_pool()  # type: ignore[attr-defined]
 
 
 class Handled:

@@ -27,8 +27,7 @@ async def test_the_example(tmp_path: Path) -> None:
     message = None
     for server, options in {"runserver": [], "gunicorn": ["--workers=2"], "uvicorn": []}.items():
         with project.served(server, *options) as served:
-            path = "/webhooks/airweave-async" if server == "uvicorn" else "/webhooks/airweave"
-            async with Sender(served.url + path, secrets=SECRET) as sender:
+            async with Sender(f"{served.url}/webhooks/airweave", secrets=SECRET) as sender:
                 assert await sender.probe() == 200
                 if message is not None:
                     assert (await sender.attempt(message)).outcome == "duplicate", "the record is the project's"

@@ -1,4 +1,4 @@
-"""A project on a database of the test's own, whose handlers write to it; how it is set up is said by the environment."""
+"""A project on a database of the test's own, whose handlers write to it."""
 
 import json
 import os

@@ -1,5 +1,7 @@
 """The Django store keeps the public contract, on each database."""
 
+import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +9,12 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from django_databases import known, mariadb_database, migrate, postgres_database, sqlite_settings
 
 from airweave_webhooks.integrations.django import DjangoStore
-from airweave_webhooks.testing.contracts import DurableStoreContract, InboxContract, SharedStoreContract
+from airweave_webhooks.stores.inbox import InboxStore
+from airweave_webhooks.testing.contracts import DurableStoreContract, InboxContract, SharedStoreContract, a_delivery
+from airweave_webhooks.testing.contracts.workers import MEGABYTE
+from django_databases import known, mariadb_database, migrate, postgres_database, sqlite_settings
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +85,16 @@ class TestOnMariaDB(InboxContract, SharedStoreContract):
 
     def make_store(self) -> DjangoStore:
         return DjangoStore("mariadb")
+
+    async def test_the_disk_fills(self, store: InboxStore) -> None:
+        """As far as the server's statistics have noticed."""
+        before = (await store.backlog("default")).disk
+        await self.put(store, a_delivery(body=os.urandom(MEGABYTE)))
+        await asyncio.to_thread(self.notice)
+        assert before + MEGABYTE <= (await store.backlog("default")).disk < 100 * MEGABYTE
+
+    def notice(self) -> None:
+        with connections["mariadb"].cursor() as cursor:
+            cursor.execute("ANALYZE TABLE airweave_webhooks_delivery")
+            cursor.fetchall()
+        connections["mariadb"].close()

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 PACKAGE: Final = "mariadb-server-core"
 HOW_TO_GET_IT: Final = (
-    "tests with MariaDB need its server: install `mariadbd` (on Debian and Ubuntu: apt-get install mariadb-server-core),"
-    " or name a server in AIRWEAVE_WEBHOOKS_TEST_MARIADB=mysql://user:password@host:3306"
+    "tests with MariaDB need its server: install `mariadbd` (on Debian and Ubuntu: apt-get install"
+    " mariadb-server-core), or name a server in AIRWEAVE_WEBHOOKS_TEST_MARIADB=mysql://user:password@host:3306"
 )
 UNPACKED: Final = Path(sys.prefix) / "mariadb"
 FETCH_WITHIN: Final = 300.0

@@ -4,6 +4,7 @@ from django.db import transaction
 from django.db.models import F
 
 from airweave_webhooks import Delivery, Router, SyncCompleted, SyncFailed
+from airweave_webhooks.integrations.django import once
 
 from .models import Collection
 
@@ -13,7 +14,7 @@ router = Router()
 @router.on("sync.completed")
 def count(event: SyncCompleted, delivery: Delivery) -> None:  # a plain function runs in a thread
     with transaction.atomic():
-        if delivery:  # the mark and what follows are committed together, or neither is
+        if once(delivery):  # the mark and what follows are committed together, or neither is
             collection, _ = Collection.objects.get_or_create(name=event.collection_readable_id)
             Collection.objects.filter(pk=collection.pk).update(syncs=F("syncs") + 1)
 

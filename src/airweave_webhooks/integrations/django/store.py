@@ -20,7 +20,7 @@ from airweave_webhooks.integrations.django.store_connections import outlives_the
 from airweave_webhooks.integrations.django.store_threads import Threads
 
 if TYPE_CHECKING:
-    from airweave_webhooks.integrations.django import store_inbox, store_records
+    pass
 
 # Each by its `id`: stores on one database are equal.
 _stores: Final["weakref.WeakValueDictionary[int, DjangoStore]"] = weakref.WeakValueDictionary()

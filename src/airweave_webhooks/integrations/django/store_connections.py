@@ -11,12 +11,22 @@ LOCK_PATIENCE: Final = 5
 """Seconds to wait for another transaction's lock, on PostgreSQL and MySQL: those of the store last milliseconds."""
 
 # Settings for the transaction that it begins, and the server's clock. A stricter durability of the project's stays.
-_NOW_OF_POSTGRES: Final = f"""
-    SELECT extract(epoch FROM clock_timestamp())::float8, set_config('lock_timeout', '{LOCK_PATIENCE}s', true),
+_NOW_OF_POSTGRES: Final = """
+    SELECT extract(epoch FROM clock_timestamp())::float8, set_config('lock_timeout', %s, true),
         set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)
 """
 # Not `unix_timestamp(now(6))`: in the hour that a time zone has twice, that is the wrong one.
 _NOW_OF_MYSQL: Final = "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6))"
+
+_DISK_OF_POSTGRES: Final = "SELECT pg_total_relation_size(%s::regclass)"
+_DISK_OF_MYSQL: Final = """
+    SELECT sum(data_length + index_length) FROM information_schema.tables
+    WHERE table_schema = database() AND table_name = %s
+"""
+_DISK_OF_SQLITE: Final = """
+    SELECT (page_count - freelist_count) * page_size
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
 
 
 def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
@@ -44,11 +54,14 @@ def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
 
 
 def connect(connection: BaseDatabaseWrapper) -> None:
-    """Connect, and say how long to wait for locks, where that is said once a session."""
+    """Connect, and say what is said once a session."""
     connection.connect()
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_PATIENCE}")
+            if not getattr(connection, "mysql_is_mariadb", False):
+                # Or it would tell the disk's use of yesterday.
+                cursor.execute("SET SESSION information_schema_stats_expiry = 0")
 
 
 def hang_up(connection: BaseDatabaseWrapper) -> None:
@@ -62,7 +75,7 @@ def now_of(connection: BaseDatabaseWrapper) -> float:
     """Read the clock of a database: the server's, if it has one. Seconds since the epoch."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(_NOW_OF_POSTGRES)
+            cursor.execute(_NOW_OF_POSTGRES, [f"{LOCK_PATIENCE}s"])
             return float(cursor.fetchone()[0])
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
@@ -78,22 +91,19 @@ def outlives_the_process(using: str) -> bool:
 
 
 def disk_of(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> int:
-    """Say how many bytes tables and their indexes take; on SQLite, the whole database's."""
+    """Say how many bytes tables and their indexes take.
+
+    SQLite tells of the whole database only, MySQL of what its statistics have noticed; others are not asked.
+    """
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s::text[]) AS name", [list(tables)])
-        elif connection.vendor == "mysql":
-            names = ", ".join(["%s"] * len(tables))
-            cursor.execute(
-                "SELECT sum(data_length + index_length) FROM information_schema.tables"
-                f" WHERE table_schema = database() AND table_name IN ({names})",
-                list(tables),
-            )
-        elif connection.vendor == "sqlite":
-            cursor.execute(
-                "SELECT (page_count - freelist_count) * page_size"
-                " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-            )
-        else:
+        if connection.vendor == "sqlite":
+            cursor.execute(_DISK_OF_SQLITE)
+            return int(cursor.fetchone()[0])
+        query = {"postgresql": _DISK_OF_POSTGRES, "mysql": _DISK_OF_MYSQL}.get(connection.vendor)
+        if query is None:
             return 0
-        return int(cursor.fetchone()[0] or 0)
+        disk = 0
+        for table in tables:
+            cursor.execute(query, [table])
+            disk += int(cursor.fetchone()[0] or 0)
+        return disk

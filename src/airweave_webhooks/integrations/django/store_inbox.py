@@ -79,13 +79,12 @@ def _is_free(ours: QuerySet[Delivery], now: float) -> Q:
         received_at=OuterRef("received_at"), key__lt=OuterRef("key")
     )
     timeless = others.filter(event_time=None)
-    return (
-        Q(line=None)
-        | ~Exists(others.filter(event_time__lt=OuterRef("event_time")))
-        & ~Exists(others.filter(came_before, event_time=OuterRef("event_time")))
-        & (Q(event_time=None) | ~Exists(timeless))
-        & (Q(event_time__isnull=False) | ~Exists(timeless.filter(came_before)))
-        & ~Exists(others.filter(state="leased", lease_until__gt=now))
+    return Q(line=None) | Q(
+        ~Exists(others.filter(event_time__lt=OuterRef("event_time"))),
+        ~Exists(others.filter(came_before, event_time=OuterRef("event_time"))),
+        Q(event_time=None) | ~Exists(timeless),
+        Q(event_time__isnull=False) | ~Exists(timeless.filter(came_before)),
+        ~Exists(others.filter(state="leased", lease_until__gt=now)),
     )
 
 
@@ -119,9 +118,7 @@ def beat(transaction: Transaction, receiver: str, owner: str) -> None:
     workers = Worker.objects.using(transaction.using)
     name = hash_of(receiver, owner)
     if not workers.filter(id=name).update(seen_at=transaction.now):
-        workers.create(
-            id=name, receiver=as_text(receiver) or "", owner=as_text(owner) or "", seen_at=transaction.now
-        )
+        workers.create(id=name, receiver=as_text(receiver) or "", owner=as_text(owner) or "", seen_at=transaction.now)
     workers.filter(seen_at__lt=transaction.now - _DAY).delete()
 
 

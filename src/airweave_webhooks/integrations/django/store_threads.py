@@ -14,7 +14,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
-from airweave_webhooks.errors import StoreBusy, StoreUnavailable
+from airweave_webhooks.errors import StoreBusy
 from airweave_webhooks.integrations.django.store_connections import connect, connection_for, hang_up, now_of
 from airweave_webhooks.integrations.django.store_errors import TRANSLATED, translated
 from airweave_webhooks.stores.writer import Writer

@@ -24,6 +24,7 @@ async def test_the_example(tmp_path: Path) -> None:
     assert "no changes detected" in project.manage("makemigrations", "--check", "--dry-run").lower()
     project.manage("migrate", "--verbosity=0")
     assert "no issues" in project.manage("check", "--database=default")
+    assert "Ran 2 tests" in project.manage("test", "syncs")
     message = None
     for server, options in {"runserver": [], "gunicorn": ["--workers=2"], "uvicorn": []}.items():
         with project.served(server, *options) as served:

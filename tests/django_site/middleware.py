@@ -36,7 +36,7 @@ class Touching:
     def __init__(self, following: Callable[[HttpRequest], Any]) -> None:
         self._following = following
         if iscoroutinefunction(following):
-            markcoroutinefunction(self)  # type: ignore[arg-type]
+            markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
         touch(request)

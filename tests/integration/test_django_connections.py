@@ -14,7 +14,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.backends.base import base
-from psycopg.conninfo import conninfo_to_dict
 
 import django_databases
 from airweave_webhooks import Delivery, Inbox, Receiver, SyncCompleted, SyncFailed
@@ -45,6 +44,13 @@ class Database:
     def connections(self) -> int:
         return int(self.query("SELECT count(*) FROM pg_stat_activity WHERE datname = NAME"))
 
+    async def has(self, connections: int) -> None:
+        """Wait until it has so many: the server takes a moment to end one that was closed."""
+        give_up = time.monotonic() + 20
+        while (found := self.connections) != connections:
+            assert time.monotonic() < give_up, f"{found} connections"
+            await asyncio.sleep(0.02)
+
     def cut_all(self) -> None:
         """End every connection, as a server does that is started anew."""
         assert self.query("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = NAME"), (
@@ -59,25 +65,18 @@ def options() -> dict[str, Any]:
 
 @pytest.fixture
 def database(postgres_server: PostgresServer, options: dict[str, Any]) -> Iterator[Database]:
-    name = f"django_{next(_numbers)}"
-    there = conninfo_to_dict(postgres_server.url)
-    settings = {key.upper(): there[key] for key in ("user", "password", "host", "port")} | {"NAME": name, **options}
-    made = Database(postgres_server.url, name)
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    django_databases.add_database(name, ENGINE="django.db.backends.postgresql", **settings)
-    django_databases.migrate(name)
-    connections[name].close()
-    # What is closed must be closed by somebody, and not by chance.
-    gc.collect()
-    gc.disable()
-    yield made
-    gc.enable()
-    if options:
-        connections[name].close_pool()  # type: ignore[attr-defined]
-    django_databases.forget_database(name)
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with django_databases.postgres_database(postgres_server.url) as settings:
+        made = Database(postgres_server.url, settings["NAME"])
+        with django_databases.known(made.name, settings | options):
+            django_databases.migrate(made.name)
+            connections[made.name].close()
+            # What is closed must be closed by somebody, and not by chance.
+            gc.collect()
+            gc.disable()
+            yield made
+            gc.enable()
+            if "OPTIONS" in options:
+                connections[made.name].close_pool()  # type: ignore[attr-defined]
 
 
 class Handled:
@@ -118,7 +117,7 @@ async def test_sync_handlers_leave_no_connection(database: Database, handled: Ha
     """Each has one of its own, and closes it."""
     async with handled.receiver:
         assert await asyncio.gather(*(handled.take("sync.completed") for _ in range(20))) == ["processed"] * 20
-        assert database.connections == 0
+        await database.has(0)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ async def test_the_async_orm_leaves_what_is_meant_to_be_kept(database: Database,
     """One connection for all handlers, for as long as the setting says."""
     async with handled.receiver:
         assert await asyncio.gather(*(handled.take("sync.failed") for _ in range(20))) == ["processed"] * 20
-        assert database.connections == left
+        await database.has(left)
 
 
 KEPT = {"CONN_MAX_AGE": None}
@@ -169,7 +168,7 @@ async def test_a_dead_connection_is_not_used(
         else:
             first = "processed" if "CONN_HEALTH_CHECKS" in options else "failed"
             assert outcomes == [first, "processed", "processed"]
-        assert database.connections == 1
+        await database.has(1)
 
 
 @pytest.mark.parametrize("options", [{"CONN_MAX_AGE": 3600}], ids=["for an hour"])
@@ -195,4 +194,4 @@ async def test_others_do_not_close_what_is_being_read(database: Database, handle
         assert [await handled.take("sync.failed") for _ in range(2)] == ["processed"] * 2
         handled.go_on.set()
         assert await reading == "processed"
-        assert database.connections == 0
+        await database.has(0)

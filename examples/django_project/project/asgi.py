@@ -1,4 +1,4 @@
-"""uvicorn project.asgi:application."""
+"""For ASGI: uvicorn project.asgi:application --lifespan off."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""gunicorn project.wsgi."""
+"""For WSGI: gunicorn --workers 2 --threads 8 project.wsgi."""
 
 import os
 

@@ -6,8 +6,8 @@ from django.db import models
 class Collection(models.Model):
     """A collection of Airweave's."""
 
-    name = models.TextField(unique=True)
-    syncs = models.IntegerField(default=0)
+    name: "models.TextField[str, str]" = models.TextField(unique=True)
+    syncs: "models.IntegerField[int, int]" = models.IntegerField(default=0)
 
     def __str__(self) -> str:
         return self.name

@@ -1,6 +1,6 @@
 """The views: one for ASGI, one for WSGI. Both only translate; the receiver runs in the background of the process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,7 +24,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 Where = Callable[[], tuple[Receiver, Background]]
 
 
-def receiver_view(receiver: Receiver | None = None) -> Callable[..., Awaitable[HttpResponse]]:
+def receiver_view(receiver: Receiver | None = None) -> Callable[..., Coroutine[Any, Any, HttpResponse]]:
     """Make an async view, for projects that are served by ASGI. A client that hangs up cancels no handler.
 
     A `tenant` in the URL's pattern names the tenant.

@@ -36,16 +36,23 @@ def as_default(settings: dict[str, Any]) -> Iterator[None]:
         connections.settings["default"] = before
 
 
+_MAY = {
+    "operator": ["view_delivery", "replay_delivery"],
+    "reader": ["view_delivery"],
+    "blind": ["replay_delivery"],
+    "nobody": [],
+}
+
+
 def make_tables_and_people() -> None:
-    """`root` may do everything, `operator` see and replay, `reader` see, `nobody` nothing; all may log in."""
+    """`root` may do everything, `operator` see and replay, `reader` see, `blind` replay, `nobody` nothing."""
     from django.contrib.auth.models import Permission, User
 
     call_command("migrate", verbosity=0)
     User.objects.create_superuser("root")
     permissions = {one.codename: one for one in Permission.objects.filter(content_type__app_label="airweave_webhooks")}
-    for name, given in {"operator": ["view_delivery", "replay_delivery"], "reader": ["view_delivery"]}.items():
+    for name, given in _MAY.items():
         User.objects.create_user(name, is_staff=True).user_permissions.set([permissions[one] for one in given])
-    User.objects.create_user("nobody", is_staff=True)
 
 
 def empty_project(folder: Path) -> Path:

@@ -84,7 +84,10 @@ def test_who_is_not_allowed_sees_nothing(filled: Site) -> None:
     for url in (LIST, filled.page_of("msg_dead"), f"{REPLAY}?{PICK}={dead}"):
         assert Client().get(url).status_code == 302
         get(filled.client("nobody"), url, 403)
-    assert filled.client("nobody").post(REPLAY, {PICK: dead, "reason": "x", "upto": "9e9"}).status_code == 403
+        get(filled.client("blind"), url, 403)
+    for name in ("nobody", "blind"):
+        answer = filled.client(name).post(REPLAY, {PICK: dead, "reason": "x", "upto": "9e9"})
+        assert answer.status_code == 403
     assert untouched(filled)
 
 
@@ -270,7 +273,7 @@ def test_everything_from_outside_is_escaped(site: Site) -> None:
 # Replaying.
 
 
-def test_a_replay_asks_and_says_why_not(filled: Site) -> None:
+def test_a_replay_asks_and_says_why_not(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page counts what can be replayed, and says why the others cannot; asking changes nothing."""
     operator = filled.client("operator")
     page = ask(operator, [row.pk for row in filled.rows().values()])
@@ -282,6 +285,9 @@ def test_a_replay_asks_and_says_why_not(filled: Site) -> None:
         answer = operator.post(REPLAY, {**hidden(page), "reason": reason})
         assert "errorlist" in answer.content.decode()
     assert untouched(filled)
+    monkeypatch.setattr("airweave_webhooks.integrations.django.admin_replay.MANY", 1)
+    page = ask(operator, [row.pk for row in filled.rows().values()])
+    assert "manage.py airweave_webhooks deliveries replay" in texts(page)
     nothing = ask(operator, [filled.rows()["msg_inline"].pk])
     assert "0 deliveries can be replayed" in texts(nothing)
     assert "<form" not in nothing[nothing.index('id="content"') :]
@@ -325,6 +331,7 @@ def test_all_across_pages(site: Site) -> None:
     filters = "?collection=crm&state=dead&p=2"
     page = ask(operator, [first], across=True, filters=filters)
     assert "620 deliveries can be replayed" in texts(page)
+    assert "That is many for one request" not in page
     site.fill(lambda filler: filler.dead("msg_late", collection="crm"))
     (url,) = {part.split('"')[0].replace("&amp;", "&") for part in page.split('action="') if part.startswith(REPLAY)}
     assert url == REPLAY + filters

@@ -22,6 +22,9 @@ else:
 
 REPLAYABLE: Final = Q(state__in=["done", "dead"], has_body=True)
 
+MANY: Final = 10_000
+"""Deliveries: more take longer than most servers let a request take."""
+
 REASONS: Final[Mapping[Why, str]] = {
     "unknown": "not there any more",
     "ambiguous": "not to be told apart",
@@ -50,6 +53,11 @@ class Picked(NamedTuple):
     skipped: Mapping[Why, int]
     upto: float
     """When the latest of them was received, in seconds since the epoch: what comes later was not counted."""
+
+    @property
+    def many(self) -> bool:
+        """Whether a request may be too short for them."""
+        return self.replayable > MANY
 
     @property
     def reasons(self) -> Iterator[tuple[int, str]]:

@@ -1,6 +1,8 @@
 """Deliveries in Django's admin: who may see and replay them, what is shown, and what a replay does."""
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -374,6 +376,20 @@ def test_a_project_whose_requests_are_transactions(empty_file: Path, tmp_path: P
         page = get(operator, f"{REPLAY}?{PICK}={site.rows()['msg_dead'].pk}")
         assert "1 delivery replayed." in confirm(operator, page)
         assert site.rows()["msg_dead"].generation == 1
+
+
+def test_a_store_that_is_away(filled: Site) -> None:
+    """The operator is told that the replay has stopped, and how many were replayed until then."""
+    operator = filled.client("operator")
+    page = ask(operator, [filled.rows()["msg_dead"].pk])
+    name = connections["default"].settings_dict["NAME"]
+    with contextlib.closing(sqlite3.connect(str(name), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        after = confirm(operator, page)
+    assert "The replay has stopped: " in after
+    assert "0 deliveries replayed." in after
+    assert untouched(filled)
+    assert "1 delivery replayed." in confirm(operator, page)
 
 
 # Where the deliveries are.

@@ -1,11 +1,10 @@
-"""A SQLite store with real records in each state, for the tests of what operators do."""
+"""A store with real records in each state, for the tests of what operators do."""
 
 import hashlib
 from typing import Any
 
-from airweave_webhooks import SQLiteStore
 from airweave_webhooks.stores.base import Claim, Facts, Key, Lease, Origin, Settle
-from airweave_webhooks.stores.inbox import Take
+from airweave_webhooks.stores.inbox import InboxStore, Take
 from airweave_webhooks.testing.payloads import payload
 
 HEADERS = {"content-type": "application/json", "user-agent": "Svix-Webhooks/1.84"}
@@ -14,7 +13,7 @@ HEADERS = {"content-type": "application/json", "user-agent": "Svix-Webhooks/1.84
 class Filler:
     """Brings deliveries into a state, as receivers and workers do."""
 
-    def __init__(self, store: SQLiteStore, receiver: str = "shop") -> None:
+    def __init__(self, store: InboxStore, receiver: str = "shop") -> None:
         self.store = store
         self.receiver = receiver
         self._tokens = 0

@@ -1,11 +1,12 @@
 """Working on a delivery under its lease: the lease is kept, the handlers run, and what came of it is settled."""
 
 import asyncio
+import contextlib
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from airweave_webhooks.delivery import Delivery
 from airweave_webhooks.errors import LeaseLost, Unavailable
@@ -14,6 +15,7 @@ from airweave_webhooks.leases import LeaseKeeper
 from airweave_webhooks.routing import Handler
 from airweave_webhooks.stores.base import Lease, Settle, Store
 from airweave_webhooks.stores.coalesce import Coalescer
+from airweave_webhooks.surroundings import registered
 from airweave_webhooks.telemetry import OBSERVED, Observer, logger, tell
 from airweave_webhooks.threads import LeftRunning, run_in_thread
 
@@ -87,7 +89,7 @@ class Holder:
         self._keeper.hold(lease)
         results = dict(earlier)
         try:
-            outcome = await run_handlers(
+            running = run_handlers(
                 handlers,
                 delivery,
                 results,
@@ -96,6 +98,7 @@ class Holder:
                 most_attempts=most_attempts,
                 stale=stale,
             )
+            outcome = await (_surrounded(running) if registered else running)
             for error in outcome.failures:
                 logger.error("delivery %s: a handler failed", delivery.key, exc_info=error, extra=OBSERVED)
             wish = conclude(lease, outcome)
@@ -151,6 +154,17 @@ class Holder:
     ) -> None:
         assert self._observer is not None, "it is asked for only where there is one"  # noqa: S101
         tell(self._observer.handler_finished, delivery, handler.id, seconds, error)
+
+
+async def _surrounded(running: Coroutine[Any, Any, T]) -> T:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            for surroundings in registered:
+                await stack.enter_async_context(surroundings.around_handlers())
+        except BaseException:
+            running.close()
+            raise
+        return await running
 
 
 def _size(wish: Settle) -> int:

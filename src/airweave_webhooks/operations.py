@@ -181,8 +181,30 @@ class Deliveries:
                         await self._replay_found(search, who, why, done, skipped)
         finally:
             if not dry_run:  # also of what was interrupted: these are replayed
-                logger.info("receiver %s: %s replayed %d deliveries: %s", self._receiver, who, done.number, why)
+                self._log_replay(who, done, why)
         return Replay(done.total, done.number, dict(skipped), reasons)
+
+    async def replay_keys(self, keys: Sequence[Key], *, why: str, who: str | None = None) -> Mapping[Key, Why]:
+        """Replay deliveries that are known already, as `replay` does: those that somebody has picked from a list.
+
+        Args:
+            keys: of this receiver.
+            why: for each record's history.
+            who: likewise; by default user@host.
+
+        Returns:
+            Those that could not be replayed, by why.
+        """
+        done = _Done(None)
+        who = who or _user()
+        refused: dict[Key, Why] = {}
+        try:
+            async with self._open():
+                for batch in _batches(list(dict.fromkeys(keys))):
+                    refused.update(await self._replay(batch, who, why, done))
+        finally:
+            self._log_replay(who, done, why)
+        return refused
 
     async def purge(self, older_than_days: float, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove the records of what was done long ago, of every receiver that shares the store.
@@ -218,6 +240,9 @@ class Deliveries:
         """Count deliveries by state, reason and event type, and say how far the workers are behind."""
         async with self._open():
             return Stats(await self._store.tally(self._receiver), await self._store.backlog(self._receiver))
+
+    def _log_replay(self, who: str, done: "_Done", why: str) -> None:
+        logger.info("receiver %s: %s replayed %d deliveries: %s", self._receiver, who, done.number, why)
 
     @contextlib.asynccontextmanager
     async def _open(self) -> AsyncGenerator[None]:

@@ -219,6 +219,14 @@ class Receiver(Router):
             raise SecretLookupFailed(str(error)) from error
         return Admission(envelope, headers, pipeline, started)
 
+    def check_headers(self, headers: RawHeaders) -> None:
+        """Check what `admit` checks again: for integrations that read the body where no event loop is.
+
+        Raises:
+            Refused: they are malformed, stale or from the future.
+        """
+        self._gate.admit(headers)
+
     def refuse(self, error: Refused | Unavailable | ConfigurationError, admission: Admission | None = None) -> Reply:
         """Tell the log and the observer why a request is not processed, and make its answer, which does not say."""
         if not isinstance(error, Refused):

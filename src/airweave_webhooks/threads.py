@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from airweave_webhooks.surroundings import registered
+
 T = TypeVar("T")
 
 
@@ -59,7 +61,11 @@ async def run_in_thread(call: Callable[[], T], slots: asyncio.Semaphore) -> T:
         result: T | None = None
         failure: BaseException | None = None
         try:
-            result = context.run(call)
+            try:
+                result = context.run(call)
+            finally:
+                for surroundings in registered:
+                    surroundings.after_thread()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets it
             failure = error
         try:

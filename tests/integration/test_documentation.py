@@ -30,12 +30,20 @@ def test_the_code_on_a_page_runs(
     if "DATABASE_URL" in text:
         url = in_schema(request.getfixturevalue("postgres_url"), request.getfixturevalue("schema"))
         monkeypatch.setenv("DATABASE_URL", url)
+    if page.name == "django.md":
+        request.getfixturevalue("a_django_project")
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())  # for mangum, which otherwise makes one and never closes it
         for value in run(text, page.name, tmp_path, monkeypatch).values():
             if isinstance(value, Engine):
                 value.dispose()
         asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def a_django_project() -> None:
+    """Where the page's files would be."""
+    import django_databases  # noqa: F401 - sets Django up
 
 
 def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

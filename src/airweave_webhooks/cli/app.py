@@ -1,15 +1,14 @@
 """The command and its parts."""
 
-import errno
 import importlib.metadata
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from airweave_webhooks.cli import config, deliveries, events, health, sign, streams, verify, worker
+from airweave_webhooks.cli import config, deliveries, events, health, running, sign, verify, worker
 from airweave_webhooks.cli.doctor.command import doctor
-from airweave_webhooks.cli.exits import CODES, FAILED, endings
+from airweave_webhooks.cli.exits import CODES, endings
 from airweave_webhooks.cli.options import settings
 from airweave_webhooks.cli.send import send, trigger
 from airweave_webhooks.cli.serve import capture, dev
@@ -56,16 +55,6 @@ def _options(
         settings()  # `.env` is in the environment before the user's program is imported
 
 
-def run() -> None:
+def run() -> NoReturn:
     """Run the command with the program's arguments, and exit."""
-    streams.prepare()
-    try:
-        try:
-            app(prog_name="airweave-webhooks")
-        finally:
-            sys.stdout.flush()
-    except OSError as error:
-        streams.silence(sys.stdout)
-        if error.errno != errno.EPIPE:  # `| head` has read enough
-            sys.stderr.write(f"airweave-webhooks: {error}\n")
-        sys.exit(FAILED)
+    running.run(app, "airweave-webhooks")

@@ -2,22 +2,24 @@
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from airweave_webhooks.cli import sources
 from airweave_webhooks.cli.destinations import url_of
 from airweave_webhooks.cli.exits import CONFIGURATION, endings, fail
 from airweave_webhooks.cli.local import LocalServer, known_servers, local_servers
 from airweave_webhooks.cli.masks import fingerprint, masked
-from airweave_webhooks.cli.options import settings
+from airweave_webhooks.cli.options import receiver_of, settings
 from airweave_webhooks.cli.serve.listening import port_of
 from airweave_webhooks.cli.settings import NAMES, PREFIX, Settings, variable
 from airweave_webhooks.cli.words import redacted
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.keyring import SECRET_VARIABLE
+from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.signing import parse_key
 
 EXPLANATION: Final = (
@@ -38,11 +40,17 @@ def config(
     with endings():
         known = settings()
     servers = known_servers()
-    problems = [*_problems_of_the_secret(known), *_problems_of_places(known), *_unknown_variables()]
-    if as_json:
-        objects.write(_as_json(known, servers, problems))
+    problems = _problems_of_the_secret(known)
+    if sources.current().named:
+        problems += [*_problems_of_places(known), *_unknown_variables()]
+        receiver = None
     else:
-        _show(known, servers)
+        with endings():
+            receiver = _facts_of(receiver_of(None, None))
+    if as_json:
+        objects.write(_as_json(known, servers, problems) | ({"receiver": receiver} if receiver else {}))
+    else:
+        _show(known, servers, receiver or {})
     if problems:
         fail("\n".join(problems), CONFIGURATION)
 
@@ -76,7 +84,18 @@ def _unknown_variables() -> list[str]:
     ]
 
 
-def _show(known: Settings, servers: list[LocalServer]) -> None:
+def _facts_of(receiver: Receiver) -> dict[str, str]:
+    """What came of the settings, where there is one receiver."""
+    handlers = ", ".join(handler.id for handler in receiver.table.handlers)
+    return {
+        "name": receiver.name,
+        "store": redacted(repr(receiver.store)),
+        "mode": type(receiver.mode).__name__.lower(),
+        "handlers": handlers or "none",
+    }
+
+
+def _show(known: Settings, servers: list[LocalServer], receiver: Mapping[str, str]) -> None:
     from rich.text import Text
 
     from airweave_webhooks.cli import tables
@@ -84,11 +103,11 @@ def _show(known: Settings, servers: list[LocalServer]) -> None:
 
     project = known.project
     console = tables.console()
-    console.print(tables.grid([("project", str(project)), ("files", _files(project)), ("", "")]))
+    console.print(tables.grid([("project", str(project)), ("files", sources.current().files(known)), ("", "")]))
     table = tables.columns(expand=False, gap=2)
     for name in ("SETTING", "VALUE", "FROM"):
         table.add_column(name, overflow="fold")
-    for name in NAMES:
+    for name in sources.current().names:
         found = known.values.get(name)
         value, source = ("not set", variable(name)) if found is None else found
         style = "dim" if found is None else ""
@@ -99,6 +118,9 @@ def _show(known: Settings, servers: list[LocalServer]) -> None:
         "secret", Text(shown or "not set", style="" if shown else "dim"), Text(_short(source, project), "dim")
     )
     console.print(table)
+    if receiver:
+        console.print(tables.title("The receiver"))
+        console.print(tables.grid(receiver.items()))
     console.print(tables.title("Running on this machine"))
     if servers:
         console.print(tables.grid([(str(one.pid), f"{one.url}  {_secret_of(one)}") for one in servers]))
@@ -112,11 +134,6 @@ def _secret_of(server: LocalServer) -> str:
     return "the secret that is set" if server.secret is None else masked(server.secret)
 
 
-def _files(project: Path) -> str:
-    found = [name for name in ("pyproject.toml", ".env") if (project / name).is_file()]
-    return " and ".join(found) or "neither pyproject.toml nor .env"
-
-
 def _short(source: str, project: Path) -> str:
     return source.removeprefix(f"{project}{os.sep}")
 
@@ -124,7 +141,7 @@ def _short(source: str, project: Path) -> str:
 def _as_json(known: Settings, servers: list[LocalServer], problems: list[str]) -> dict[str, Any]:
     values = {
         name: {"value": redacted(found.value), "source": found.source} if (found := known.values.get(name)) else None
-        for name in NAMES
+        for name in sources.current().names
     }
     secret = known.secret and {"fingerprints": [*map(fingerprint, known.secrets)], "source": known.secret.source}
     return {

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from airweave_webhooks.cli import objects, tables, words
+from airweave_webhooks.cli import objects, sources, tables, words
 from airweave_webhooks.cli.exits import CODES, FAILED, INTERRUPTED, USAGE, endings, fail
 from airweave_webhooks.cli.options import (
     WHICH,
@@ -223,7 +223,7 @@ def _confirm(number: int) -> None:
 def _worker(target: str | None, app_dir: Path | None) -> str:
     """The command that runs what was replayed; what is set need not be written."""
     folder = [] if app_dir is None else ["--app-dir", str(app_dir)]
-    return shlex.join(["airweave-webhooks", "worker", *([target] if target else []), *folder])
+    return sources.typed("worker", target, *folder)
 
 
 def _report(result: Replay, *, dry_run: bool, as_json: bool) -> None:
@@ -243,11 +243,12 @@ def _report(result: Replay, *, dry_run: bool, as_json: bool) -> None:
 
 def _again(cursor: str) -> str:
     """The command for the next page: this one, from `cursor` on."""
-    given = iter(sys.argv[1:])
+    source = sources.current()
+    given = iter(source.arguments)
     kept: list[str] = []
     for word in given:
         if word == "--cursor":
             next(given, None)
         elif not word.startswith("--cursor="):
             kept.append(word)
-    return shlex.join(["airweave-webhooks", *kept, "--cursor", cursor])
+    return shlex.join([*source.program, *kept, "--cursor", cursor])

@@ -73,15 +73,20 @@ def _import(name: str, app_dir: Path | None) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             where = app_dir or "the current directory (--app-dir names another)"
             raise ConfigurationError(f"there is no module {error.name!r} in {where}") from None
-        raise ConfigurationError(_failure(name, error)) from None
+        raise ConfigurationError(failure(name, error)) from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - it is the user's program, which may also raise SystemExit
-        raise ConfigurationError(_failure(name, error)) from None
+        raise ConfigurationError(failure(name, error)) from None
 
 
-def _failure(name: str, error: BaseException) -> str:
-    """Say what went wrong, and where in the user's program."""
+def failure(name: str, error: BaseException) -> str:
+    """Say what went wrong, and where in the user's program.
+
+    Args:
+        name: what was imported.
+        error: what came of it.
+    """
     lines = "".join(traceback.format_list(users_frames(error))).splitlines()
     lines += what_it_says(error).splitlines()
     return "\n".join([f"importing {name} failed:", *(f"  {line}" for line in lines)])

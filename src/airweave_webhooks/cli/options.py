@@ -1,6 +1,5 @@
 """Arguments and options that several commands have."""
 
-import functools
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -8,10 +7,9 @@ from typing import Annotated, Final, TypeAlias, cast
 
 import typer
 
-from airweave_webhooks.cli.loading import load
-from airweave_webhooks.cli.settings import TABLE, Settings, read_settings, variable
+from airweave_webhooks.cli import sources
+from airweave_webhooks.cli.settings import Settings
 from airweave_webhooks.cli.words import read_time
-from airweave_webhooks.errors import OperatorError
 from airweave_webhooks.events import EVENT_TYPES
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.selection import Filter
@@ -81,46 +79,23 @@ Until: TypeAlias = Annotated[
 ]
 
 
-@functools.cache
 def settings() -> Settings:
-    """What holds unless a flag says otherwise. Read once: a process is one command.
+    """What holds unless a flag says otherwise.
 
     Raises:
         ConfigurationError: a file cannot be read, or holds what cannot be set there.
     """
-    return read_settings()
-
-
-def name_of(target: str | None) -> str:
-    """The `module:receiver` that an argument says, or a setting.
-
-    Raises:
-        OperatorError: neither does.
-    """
-    name = target or settings().get("receiver")
-    if name is None:
-        raise OperatorError(
-            f"which receiver? Write module:receiver, as in app:receiver; or set {variable('receiver')}, or receiver in"
-            f" [{TABLE}] of pyproject.toml"
-        )
-    return name
-
-
-def folder_of(app_dir: Path | None) -> Path | None:
-    """Where its module is, if not in the current folder."""
-    known = settings()
-    folder = known.get("app-dir")
-    return app_dir or (None if folder is None else known.project / folder)
+    return sources.current().settings()
 
 
 def receiver_of(target: str | None, app_dir: Path | None) -> Receiver:
-    """Find the receiver that an argument names, or a setting.
+    """Find the receiver that an argument names, or a setting; or the one that there is.
 
     Raises:
-        OperatorError: neither does, or not so.
+        OperatorError: nothing names it, or not so.
         ConfigurationError: there is no receiver; says what there is.
     """
-    return load(name_of(target), folder_of(app_dir))
+    return sources.current().receiver(target, app_dir)
 
 
 def target_and_names(target: str | None, names: Sequence[str], *, one: bool = False) -> tuple[str | None, list[str]]:

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import concurrent.futures
+import contextvars
 import os
 import threading
 import weakref
@@ -45,6 +46,19 @@ class Background:
             raise
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
+    async def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the receiver's event loop, and wait for it on this one. Who is cancelled cancels the waiting.
+
+        Raises:
+            ConfigurationError, StoreUnavailable: as `run`.
+        """
+        try:
+            loop = self._loop if self._loop is not None else await asyncio.to_thread(self._start)
+        except BaseException:
+            work.close()
+            raise
+        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop)))
+
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._changing:
             if self._loop is not None:
@@ -55,7 +69,8 @@ class Background:
             try:
                 # A thread of its pool for the end, when none can be started any more (by 3.12.0 and 3.12.1).
                 asyncio.run_coroutine_threadsafe(asyncio.to_thread(int), loop).result()
-                asyncio.run_coroutine_threadsafe(self._receiver.__aenter__(), loop).result()
+                # What it starts outlives the request that came first, and must not take that request's context along.
+                contextvars.Context().run(asyncio.run_coroutine_threadsafe, self._receiver.__aenter__(), loop).result()
             except BaseException:
                 _end(loop, thread)
                 raise

@@ -176,7 +176,11 @@ class Store(Protocol):
     """
 
     round_trip: bool
-    durable: bool
+
+    @property
+    def durable(self) -> bool:
+        """See above."""
+        ...
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Counted: each `open` needs its `close`.

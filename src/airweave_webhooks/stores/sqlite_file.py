@@ -9,13 +9,15 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from airweave_webhooks.errors import ConfigurationError, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores import sqlite_schema as sql
-from airweave_webhooks.stores.sqlite_writer import Run, Writer
+from airweave_webhooks.stores.writer import Writer
 
 T = TypeVar("T")
+
+Run: TypeAlias = Callable[[sqlite3.Connection], T]
 
 OLDEST_SQLITE: Final = (3, 38, 0)
 # Seconds. SQLite's own busy handler sleeps ever longer and starves whoever came late; we ask again soon, at random.
@@ -40,7 +42,7 @@ class SQLiteFile:
         self.path: str = path
         self._patience = patience
         self._opened = 0
-        self._writer: Writer | None = None
+        self._writer: Writer[sqlite3.Connection] | None = None
         self._connection: sqlite3.Connection | None = None
         # What the connection's commits are, as far as it was told.
         self._durably: bool | None = None
@@ -63,7 +65,7 @@ class SQLiteFile:
         """
         with self._opening:
             if self._writer is None:
-                self._writer = Writer(self._transact, self._close_at_last)
+                self._writer = Writer(self._transact, self._close_at_last, "airweave-sqlite")
             self._opened += 1
             _open_files[id(self)] = self
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from airweave_webhooks.cli import sources
 from airweave_webhooks.cli.destinations import url_of
 from airweave_webhooks.cli.exits import FAILED, UNREACHABLE, endings
 from airweave_webhooks.cli.local import known_servers
@@ -56,10 +57,11 @@ def doctor(
     Of an endpoint, deliveries of the type doctor.check are sent to it, which nobody handles by name.
     """
     with endings():
-        target = target or settings().get("receiver")
-        if target is None or "://" in target:
+        named = sources.current().named
+        target = target or (settings().get("receiver") if named else None)
+        if named if target is None else "://" in target:
             code = _examine_url(target, workers, tenant, timeout, as_json=as_json)
-        elif _is_host(target):
+        elif target is not None and _is_host(target):
             raise OperatorError(f"{target!r}: did you mean http://{target}?")
         else:
             from airweave_webhooks.cli.doctor.program import Program
@@ -116,7 +118,7 @@ def _examine_program(program: "Program", *, as_json: bool) -> int:
     report = _go_through(CHECKS, program, as_json=as_json)
     urls = [url] if (url := settings().get("url")) else [server.url for server in known_servers()]
     for url in urls:
-        report.hint(f"from outside: airweave-webhooks doctor {url}")
+        report.hint(f"from outside: {sources.typed('doctor', url)}")
     code = _code(report, unanswered=program.unanswered)
     if report.stuck:  # in a thread, such as a lookup of secrets that never answers: it would be waited for
         sys.stdout.flush()

@@ -18,14 +18,14 @@ class Program:
 
     Args:
         receiver: closed.
-        target: how its user calls it, `module:receiver`.
+        target: how its user calls it, `module:receiver`; None if there is only one.
         workers: processes that are going to serve it; None if that is not known.
         tenant: whose secrets to look at.
         timeout: seconds that the store, or a lookup, may take.
     """
 
     receiver: Receiver
-    target: str
+    target: str | None
     workers: int | None
     tenant: str | None
     timeout: float

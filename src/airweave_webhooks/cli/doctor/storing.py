@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from airweave_webhooks.cli.doctor.findings import Verdict, ok, problem, skipped, warning
 from airweave_webhooks.cli.doctor.program import Program
+from airweave_webhooks.cli.sources import typed
 from airweave_webhooks.cli.words import age, deliveries, one_line
 from airweave_webhooks.errors import ConfigurationError, Unavailable
 from airweave_webhooks.health import WORKER_GONE_AFTER
@@ -19,6 +20,15 @@ class Migrating(Protocol):
 
     async def migrates_on_opening(self) -> bool:
         """Whether `open` would make or change its tables."""
+        ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A store that can say who shares it."""
+
+    def shared_by(self) -> str:
+        """Which processes see the same records."""
         ...
 
 
@@ -88,7 +98,9 @@ async def shared(program: Program) -> Verdict:
     served = f"{number} processes" if number > 1 else "one process"
     if program.workers is None:
         served += " (assumed; --workers N says otherwise)"
-    match program.receiver.store:
+    if isinstance(store := program.receiver.store, Shared):
+        return ok(f"{store!r} is shared by {store.shared_by()}, so also by {served}")
+    match store:
         case MemoryStore() if number > 1:
             return problem(f"memory: is not shared, and {number} processes would each do what comes twice", DURABLE)
         case MemoryStore():
@@ -112,7 +124,7 @@ async def worker(program: Program) -> Verdict:
         if waiting:
             return warning(
                 f"{deliveries(waiting)} pending, and Inline() has no worker",
-                f"run what was replayed: airweave-webhooks worker {program.target}",
+                f"run what was replayed: {typed('worker', program.target)}",
             )
         return ok("no inbox, so no worker is needed")
     seen = "never" if backlog.worker_seen is None else f"{age(backlog.worker_seen)} ago"
@@ -121,7 +133,7 @@ async def worker(program: Program) -> Verdict:
     if backlog.worker_seen is None or backlog.worker_seen > WORKER_GONE_AFTER:
         return warning(
             f"Inbox(worker=False), and a worker was last seen: {seen}; so handlers do not run",
-            f"start one: airweave-webhooks worker {program.target}",
+            f"start one: {typed('worker', program.target)}",
         )
     return ok(f"a worker was seen {seen}")
 
@@ -144,7 +156,7 @@ async def health(program: Program) -> list[Verdict]:
         verdicts.append(
             warning(
                 f"{deliveries(found.dead)} dead: given up, and waiting for somebody",
-                f"look, and replay them: airweave-webhooks deliveries list {program.target} --state dead",
+                f"look, and replay them: {typed('deliveries list', program.target, '--state', 'dead')}",
             )
         )
     return verdicts or [ok(f"healthy; {found.pending} pending, {found.leases_lost} leases lost")]

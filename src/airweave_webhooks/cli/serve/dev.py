@@ -6,8 +6,9 @@ import typer
 
 from airweave_webhooks.cli.exits import endings, fail
 from airweave_webhooks.cli.logs import configure
-from airweave_webhooks.cli.options import AppDir, AsJson, Target, folder_of, name_of, receiver_of, settings
+from airweave_webhooks.cli.options import AppDir, AsJson, Target, receiver_of, settings
 from airweave_webhooks.cli.serve.listening import Host, Port, fresh_secret, listen
+from airweave_webhooks.cli.sources import COMMAND_LINE
 
 
 def dev(
@@ -27,7 +28,8 @@ def dev(
 
     configure(as_json=as_json)
     with endings(), listen(settings(), host, port) as listener:
-        round_ = rounds.Round(name_of(target), folder_of(app_dir), fresh_secret(), as_json=as_json)
+        name, folder = COMMAND_LINE.name_of(target), COMMAND_LINE.folder_of(app_dir)
+        round_ = rounds.Round(name, folder, fresh_secret(), as_json=as_json)
         if reload:
             code = supervision.supervise(round_, listener)
         else:

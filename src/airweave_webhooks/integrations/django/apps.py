@@ -10,3 +10,11 @@ class AirweaveWebhooksConfig(AppConfig):
     label = "airweave_webhooks"
     verbose_name = "Airweave webhooks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Find the handlers of all apps, take care of the connections that they use, and register the checks."""
+        from airweave_webhooks.integrations.django import checks, connections, discovery  # noqa: PLC0415 - no sooner
+
+        connections.look_after()
+        checks.register()
+        discovery.discover()

@@ -21,7 +21,8 @@ class Delivery(models.Model):
 
     id: "models.CharField[str, str]" = models.CharField(max_length=HASH, primary_key=True, editable=False)
     """Of receiver, tenant and key."""
-    receiver: "models.CharField[str, str]" = models.CharField(max_length=100)
+    receiver: "models.TextField[str, str]" = models.TextField()
+    receiver_hash: "models.CharField[str, str]" = models.CharField(max_length=HASH, editable=False)
     tenant: "models.TextField[str, str]" = models.TextField(blank=True)
     key: "models.TextField[str, str]" = models.TextField()
     message_id: "models.TextField[str, str]" = models.TextField()
@@ -64,13 +65,14 @@ class Delivery(models.Model):
         # Deliveries come from Airweave, and are changed by the receiver alone.
         default_permissions = ("view",)
         permissions: ClassVar = [("replay_delivery", "Can replay delivery")]
+        # Each query has one that begins with all that it compares: of two with a part, SQLite may take the wrong one.
         indexes: ClassVar = [
-            models.Index(fields=["receiver", "received_at"], name="airweave_received"),
-            models.Index(fields=["receiver", "state", "due_at"], name="airweave_due"),
-            models.Index(fields=["receiver", "state", "lease_until"], name="airweave_leased"),
+            models.Index(fields=["receiver_hash", "received_at"], name="airweave_received"),
+            models.Index(fields=["receiver_hash", "state", "has_body", "due_at"], name="airweave_due"),
+            models.Index(fields=["receiver_hash", "state", "has_body", "lease_until"], name="airweave_leased"),
             models.Index(fields=["state", "has_body", "settled_at"], name="airweave_settled"),
-            models.Index(fields=["receiver", "leases_lost"], name="airweave_lost"),
-            models.Index(fields=["line", "state", "event_time"], name="airweave_line"),
+            models.Index(fields=["receiver_hash", "leases_lost"], name="airweave_lost"),
+            models.Index(fields=["line", "has_body", "state", "event_time"], name="airweave_line"),
         ]
 
     def __str__(self) -> str:
@@ -82,7 +84,7 @@ class Worker(models.Model):
 
     id: "models.CharField[str, str]" = models.CharField(max_length=HASH, primary_key=True, editable=False)
     """Of receiver and owner."""
-    receiver: "models.CharField[str, str]" = models.CharField(max_length=100)
+    receiver: "models.TextField[str, str]" = models.TextField()
     owner: "models.TextField[str, str]" = models.TextField()
     seen_at: "models.FloatField[float, float]" = models.FloatField()
 
@@ -96,7 +98,9 @@ class Worker(models.Model):
 class Queue(models.Model):
     """Whoever takes work of a receiver locks its row, so that orders are kept."""
 
-    receiver: "models.CharField[str, str]" = models.CharField(max_length=100, primary_key=True, editable=False)
+    id: "models.CharField[str, str]" = models.CharField(max_length=HASH, primary_key=True, editable=False)
+    """Of the receiver."""
+    receiver: "models.TextField[str, str]" = models.TextField()
 
     class Meta:
         default_permissions = ()

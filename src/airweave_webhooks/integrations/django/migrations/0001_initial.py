@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from airweave_webhooks.integrations.django.collations import compare_exactly
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -31,7 +33,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Queue",
             fields=[
-                ("receiver", models.CharField(editable=False, max_length=100, primary_key=True, serialize=False)),
+                ("id", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
+                ("receiver", models.TextField()),
             ],
             options={
                 "default_permissions": (),
@@ -41,7 +44,7 @@ class Migration(migrations.Migration):
             name="Worker",
             fields=[
                 ("id", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
-                ("receiver", models.CharField(max_length=100)),
+                ("receiver", models.TextField()),
                 ("owner", models.TextField()),
                 ("seen_at", models.FloatField()),
             ],
@@ -53,7 +56,8 @@ class Migration(migrations.Migration):
             name="Delivery",
             fields=[
                 ("id", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
-                ("receiver", models.CharField(max_length=100)),
+                ("receiver", models.TextField()),
+                ("receiver_hash", models.CharField(editable=False, max_length=64)),
                 ("tenant", models.TextField(blank=True)),
                 ("key", models.TextField()),
                 ("message_id", models.TextField()),
@@ -91,13 +95,14 @@ class Migration(migrations.Migration):
                 "permissions": [("replay_delivery", "Can replay delivery")],
                 "default_permissions": ("view",),
                 "indexes": [
-                    models.Index(fields=["receiver", "received_at"], name="airweave_received"),
-                    models.Index(fields=["receiver", "state", "due_at"], name="airweave_due"),
-                    models.Index(fields=["receiver", "state", "lease_until"], name="airweave_leased"),
+                    models.Index(fields=["receiver_hash", "received_at"], name="airweave_received"),
+                    models.Index(fields=["receiver_hash", "state", "has_body", "due_at"], name="airweave_due"),
+                    models.Index(fields=["receiver_hash", "state", "has_body", "lease_until"], name="airweave_leased"),
                     models.Index(fields=["state", "has_body", "settled_at"], name="airweave_settled"),
-                    models.Index(fields=["receiver", "leases_lost"], name="airweave_lost"),
-                    models.Index(fields=["line", "state", "event_time"], name="airweave_line"),
+                    models.Index(fields=["receiver_hash", "leases_lost"], name="airweave_lost"),
+                    models.Index(fields=["line", "has_body", "state", "event_time"], name="airweave_line"),
                 ],
             },
         ),
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False),
     ]

@@ -1,0 +1,316 @@
+"""AIRWEAVE_WEBHOOKS, the receiver that it describes, the handlers that are found, and what `manage.py check` says."""
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core import checks
+from django.core.checks import CheckMessage
+from django.test import Client, RequestFactory, override_settings
+from django.urls import include, path, re_path
+
+import django_databases  # noqa: F401 - sets Django up
+from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Receiver, SyncCompleted, natural_key
+from airweave_webhooks.errors import ConfigurationError
+from airweave_webhooks.integrations.django import DjangoStore, get_receiver, receiver_view, receiver_view_sync
+from airweave_webhooks.integrations.django.checks import TAG
+from airweave_webhooks.integrations.django.discovery import discover
+from conftest import OTHER_SECRET, SECRET, sign
+from http_cases import BODY
+
+HERE = __name__
+own = Receiver(name="own", secrets=SECRET)
+
+
+def describing(**setting: Any) -> Any:
+    return override_settings(AIRWEAVE_WEBHOOKS=setting)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed app, whose folder this is; `write` its handlers before it is asked for."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with override_settings(INSTALLED_APPS=["airweave_webhooks.integrations.django", "shop"]):
+        yield folder
+    for name in ("shop.airweave_handlers", "shop"):
+        sys.modules.pop(name, None)
+
+
+HANDLERS = """
+from airweave_webhooks import Receiver, Router, SyncCompleted
+from airweave_webhooks.integrations.django import get_receiver
+
+first, second = Router(), Router()
+again = first
+_not_ours = Receiver(name="another")
+
+@second.on("sync.completed")
+def later(event: SyncCompleted) -> None:
+    print("later")
+
+@first.on("sync.completed")
+def sooner(event: SyncCompleted) -> None:
+    print("sooner")
+"""
+
+
+def ids(receiver: Receiver) -> list[str]:
+    return [handler.id.rpartition(".")[2] for handler in receiver.table.handlers]
+
+
+def test_every_key_reaches_the_receiver() -> None:
+    """What the setting says is what the receiver is made of."""
+    store, observer = MemoryStore(), object()
+    with describing(
+        NAME="shop",
+        SECRETS=[SECRET],
+        RETIRED_SECRETS=[OTHER_SECRET],
+        STORE=store,
+        MODE=Inline(answer_within=3),
+        KEY=natural_key,
+        TOLERANCE=7,
+        RETENTION_DAYS=20,
+        BODY_LIMITS=BodyLimits(most_bytes=9),
+        OBSERVER=observer,
+    ):
+        made = get_receiver()
+        assert get_receiver() is made
+        assert (made.name, made.store, made.mode) == ("shop", store, Inline(answer_within=3))
+        assert (made.tolerance, made.retention, made.body_limits.most_bytes) == (7, 20 * 86_400, 9)
+        assert (made._key, made._observer) == (natural_key, observer)
+        assert len(made.keyring.retired(None)) == 1
+    assert get_receiver() is not made
+
+
+@pytest.mark.parametrize(
+    ("value", "store"),
+    [
+        (None, DjangoStore()),
+        ("django", DjangoStore()),
+        ("django:default", DjangoStore("default")),
+        ("sqlite:///x.db", Receiver(store="sqlite:///x.db").store),
+    ],
+)
+def test_stores(value: str | None, store: Any) -> None:
+    """The project's own database, if nothing else is said."""
+    with describing(**({} if value is None else {"STORE": value})):
+        assert get_receiver().store == store
+
+
+def test_modes() -> None:
+    """A word for the ones that need no settings."""
+    for word, mode in {"inline": Inline(), "inbox": Inbox()}.items():
+        with describing(MODE=word):
+            assert get_receiver().mode == mode
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"SECRET": SECRET}, "no key 'SECRET'; did you mean 'SECRETS'?"),
+        ({"secrets": SECRET}, "no key 'secrets'; did you mean 'SECRETS'?"),
+        ({"XYZ": 1}, "the keys are RECEIVER, NAME, SECRETS"),
+        ({"RECEIVER": f"{HERE}.own", "MODE": "inbox"}, "MODE would change nothing"),
+        ({"RECEIVER": "nowhere.receiver"}, "RECEIVER 'nowhere.receiver' cannot be imported"),
+        ({"RECEIVER": f"{HERE}.HERE"}, "is a str, not a Receiver"),
+        ({"STORE": "django:defualt"}, "did you mean 'default'?"),
+        ({"STORE": "nonsense"}, "AIRWEAVE_WEBHOOKS: no store for 'nonsense'"),
+        ({"MODE": "inlin"}, "did you mean 'inline'?"),
+        ({"NAME": ""}, "AIRWEAVE_WEBHOOKS: Receiver(name='')"),
+    ],
+)
+def test_what_cannot_work_is_refused(setting: dict[str, Any], said: str) -> None:
+    """The message says what to write instead, and `check` says it, too."""
+    with describing(**setting):
+        with pytest.raises(ConfigurationError) as raised:
+            get_receiver()
+        assert said in str(raised.value)
+        found = "E002" if "defualt" in str(setting) else "E001"
+        assert [message.id for message in run_checks()] == [f"airweave_webhooks.{found}"]
+
+
+def test_the_setting_is_a_dict() -> None:
+    """Anything else is refused."""
+    with override_settings(AIRWEAVE_WEBHOOKS=["django"]), pytest.raises(ConfigurationError, match="is a dict"):
+        get_receiver()
+
+
+def test_a_receiver_of_ones_own_is_taken_as_it_is(shop: Path) -> None:
+    """Handlers that are found are not put into it: it includes what it wants."""
+    (shop / "airweave_handlers.py").write_text(HANDLERS)
+    with describing(RECEIVER=f"{HERE}.own"):
+        assert get_receiver() is own
+        assert ids(own) == []
+
+
+def test_handlers_are_found(shop: Path) -> None:
+    """Each router once, in the order of the module; a `Receiver` is none; a receiver made anew has them, too."""
+    (shop / "airweave_handlers.py").write_text(HANDLERS)
+    for _ in range(2):
+        with describing():
+            assert ids(get_receiver()) == ["sooner", "later"]
+
+
+@pytest.mark.parametrize("text", ["import nothing_of_this_name", "1 / 0", "def"])
+def test_an_error_in_handlers_is_raised_and_names_the_file(shop: Path, text: str) -> None:
+    """It is neither swallowed nor taken for an app without handlers."""
+    (shop / "airweave_handlers.py").write_text(text)
+    with pytest.raises((ImportError, ArithmeticError, SyntaxError)) as raised:
+        discover()
+    assert [str(shop / "airweave_handlers.py") in note for note in raised.value.__notes__] == [True]
+
+
+def test_apps_without_handlers_are_passed_over(shop: Path) -> None:
+    """Most apps have none."""
+    assert shop.exists()
+    assert discover() == []
+
+
+def test_discovery_is_part_of_the_start(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The handlers are imported when the project starts, and not with the first delivery."""
+    (shop / "airweave_handlers.py").write_text("print('imported')")
+    apps.get_app_config("airweave_webhooks").ready()
+    assert capsys.readouterr().out == "imported\n"
+
+
+# What `manage.py check` says.
+
+
+def run_checks(*, deploy: bool = False) -> list[CheckMessage]:
+    return list(checks.run_checks(tags=[TAG], include_deployment_checks=deploy))
+
+
+def urls(*patterns: Any) -> Any:
+    module = types.ModuleType("some_urls")
+    module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
+    return override_settings(ROOT_URLCONF=module)
+
+
+def handled(**arguments: Any) -> Receiver:
+    """A receiver that nothing is to be said of, but for what `arguments` change."""
+    receiver = Receiver(**{"secrets": SECRET, "store": DjangoStore(), **arguments})
+
+    @receiver.on("sync.completed")
+    def handle(event: SyncCompleted) -> None: ...
+
+    return receiver
+
+
+def found(view: Any, pattern: str = "x", *, deploy: bool = False, **settings: Any) -> list[str]:
+    """The ids of what is said of a view."""
+    with urls(path("", include([path(pattern, view)]))), override_settings(**settings):
+        messages = run_checks(deploy=deploy)
+        assert all(message.hint for message in messages)
+        return [str(message.id).removeprefix("airweave_webhooks.") for message in messages]
+
+
+def test_a_project_that_is_not_set_up_yet_has_no_errors() -> None:
+    """Neither `migrate` nor `makemigrations` is kept from running: without a setting, URLs, secret or handlers."""
+    assert run_checks() == []
+    with describing():
+        assert [message.level for message in run_checks()] == [checks.WARNING] * 2
+
+
+def test_what_is_right_is_passed() -> None:
+    """Nothing is said of a view that fits."""
+    assert found(receiver_view_sync(handled()), WSGI_APPLICATION="x") == []
+    assert found(receiver_view(handled()), ASGI_APPLICATION="x") == []
+    assert found(receiver_view(handled()), ASGI_APPLICATION="x", WSGI_APPLICATION="y", deploy=True) == []
+
+
+def test_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning while one develops, an error where it is deployed; the environment is asked."""
+    view = receiver_view_sync(handled(secrets=None))
+    assert found(view) == ["W001"]
+    assert sorted(found(view, deploy=True)) == ["E005", "W001"]
+    monkeypatch.setenv("AIRWEAVE_WEBHOOK_SECRET", SECRET)
+    assert found(view, deploy=True) == []
+
+
+def test_no_handlers() -> None:
+    """A receiver without any does nothing."""
+    assert found(receiver_view_sync(Receiver(secrets=SECRET, store=DjangoStore()))) == ["W002"]
+
+
+def test_handlers_that_cannot_be_wired() -> None:
+    """What would fail with the first delivery is said before."""
+    receiver = Receiver(secrets=SECRET, store=DjangoStore())
+
+    @receiver.on("sync.completed")
+    def handle(missing: Path) -> None: ...
+
+    assert found(receiver_view_sync(receiver)) == ["E004"]
+
+
+def test_stores_that_do_not_fit() -> None:
+    """Memory in production, and an inbox on it anywhere."""
+    memory = handled(store="memory:")
+    assert found(receiver_view_sync(memory), DEBUG=False) == ["W003"]
+    assert found(receiver_view_sync(memory), DEBUG=True) == []
+    assert found(receiver_view_sync(handled(store="memory:", mode=Inbox()))) == ["E003"]
+    assert found(receiver_view_sync(handled(store="sqlite:///x.db", mode=Inbox()))) == []
+
+
+def test_views_that_do_not_fit_the_server() -> None:
+    """The async view where there is WSGI alone, the sync view where there is ASGI."""
+    assert found(receiver_view(handled()), WSGI_APPLICATION="x") == ["W004"]
+    assert found(receiver_view_sync(handled()), ASGI_APPLICATION="x") == ["W005"]
+
+
+def test_a_tenant_in_the_url_needs_secrets_of_tenants() -> None:
+    """Otherwise any tenant could sign for another."""
+    view = receiver_view_sync(handled())
+    assert found(view, "<slug:tenant>/x") == ["E006"]
+    with urls(re_path(r"^(?P<tenant>[a-z]+)/", include([path("x", view)]))):
+        assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
+    assert found(receiver_view_sync(handled(secrets=lambda tenant: SECRET)), "<slug:tenant>/x") == []
+
+
+def test_the_receiver_of_the_settings_is_looked_at_when_a_view_leads_to_it() -> None:
+    """Also where there is no setting: then all of it is by default."""
+    assert sorted(found(receiver_view_sync())) == ["W001", "W002"]
+
+
+# In tests of a project.
+
+
+def test_a_test_overrides_the_setting(shop: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The view leads to what the setting says now; what ran before is closed, and nothing stays open."""
+    (shop / "airweave_handlers.py").write_text(HANDLERS)
+    with urls(path("x", receiver_view_sync())):
+        receivers = []
+        for secret in (SECRET, OTHER_SECRET):
+            with describing(SECRETS=secret, STORE="memory:"):
+                headers = {name: value for name, value in sign(BODY, secret=secret).items() if name != "content-type"}
+                answer = Client(headers=headers).post("/x", BODY, content_type="application/json")
+                assert answer.json() == {"status": "processed"}
+                receivers.append(get_receiver())
+                assert get_receiver().is_open
+        assert [receiver.is_open for receiver in receivers] == [False, False]
+    assert capfd.readouterr().out == "sooner\nlater\n" * 2
+
+
+def test_views_of_one_receiver_share_an_event_loop() -> None:
+    """Two URLs of one receiver, or both views of it, open it once."""
+    receiver = handled(store="memory:")
+    views = [receiver_view_sync(receiver), receiver_view_sync(receiver)]
+    for number, view in enumerate(views):
+        headers: Any = sign(BODY, message_id=f"msg_{number}")
+        request = RequestFactory(headers=headers).post("/", BODY, content_type="application/json")
+        assert view(request).status_code == 200
+    assert len(receiver._pipelines) == 1
+
+
+def test_no_secret_is_503() -> None:
+    """What is wrong with us is not the sender's fault: it comes again."""
+    view = receiver_view_sync(handled(store="memory:", secrets=None))
+    headers: Any = sign(BODY)
+    answer = view(RequestFactory(headers=headers).post("/", BODY, content_type="application/json"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")

@@ -327,8 +327,7 @@ async def test_djangos_async_client(make: Any) -> None:
             headers: Any = sign(BODY, message_id=f"msg_{number}")
             del headers["content-type"]
             async with asyncio.timeout(30):
-                client = AsyncClient(headers=headers)
-                answer = await client.post("/x", BODY, content_type="application/json")
+                answer = await AsyncClient().post("/x", BODY, content_type="application/json", headers=headers)
             assert answer.json() == {"status": "processed"}
     assert threads[0] is threads[1]
     assert threads[0] is not await sync_to_async(threading.current_thread)()

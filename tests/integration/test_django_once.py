@@ -10,15 +10,17 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import IntegrityError, connections, transaction
 
-from airweave_webhooks import ConfigurationError, Contended, Delivery, Receiver, Reply
-from airweave_webhooks.errors import UnknownCommit
-from airweave_webhooks.integrations.django import once
+from airweave_webhooks import ConfigurationError, Delivery, Receiver, Reply
+from airweave_webhooks.errors import Contended, UnknownCommit
+from airweave_webhooks.integrations import django as airweave
 from conftest import SECRET, sign
 from databases import BODY, a_delivery
 from django_databases import known, mariadb_database, migrate, sqlite_settings
 from servers.mariadb import MariaDBServer
 
 pytestmark = pytest.mark.anyio
+
+once = airweave.once  # which imports a model: by now Django knows its apps
 
 
 def marks(alias: str) -> int:
@@ -109,7 +111,7 @@ def test_without_the_table(tmp_path: Path) -> None:
     """The error names the command."""
     with (
         known("empty", sqlite_settings(tmp_path / "empty.sqlite")),
-        pytest.raises(ConfigurationError, match="run `python manage.py migrate airweave_webhooks --database=empty`"),
+        pytest.raises(ConfigurationError, match=r"run `python manage.py migrate airweave_webhooks --database=empty`"),
         transaction.atomic(using="empty"),
     ):
         once(a_delivery(), "empty")
@@ -162,6 +164,10 @@ async def test_a_lock_that_takes_too_long(request: pytest.FixtureRequest, alias:
                 connections[alias].set_autocommit(False)
                 assert once(a_delivery(delivery.key, handler=delivery.handler), alias)
 
+            def end() -> None:
+                connections[alias].rollback()
+                connections[alias].close()
+
             thread.submit(begin).result()
             try:
                 with transaction.atomic(using=alias):
@@ -170,8 +176,7 @@ async def test_a_lock_that_takes_too_long(request: pytest.FixtureRequest, alias:
                     once(delivery, alias)
             finally:
                 connections[alias].close()
-                thread.submit(lambda: connections[alias].rollback()).result()
-                thread.submit(lambda: connections[alias].close()).result()
+                thread.submit(end).result()
 
     reply = await reply_of(handler)
     assert (reply.status, reply.outcome) == (409, Contended.outcome)

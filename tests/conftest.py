@@ -8,7 +8,7 @@ from airweave_webhooks.testing.model import QUICK, THOROUGH
 from airweave_webhooks.testing.payloads import payload
 from signing import OTHER_SECRET, SECRET, sign
 
-pytest_plugins = ["commands", "servers.mariadb", "servers.postgres", "servers.redis"]
+pytest_plugins = ["commands", "django_aliases", "servers.mariadb", "servers.postgres", "servers.redis"]
 
 __all__ = ["OTHER_SECRET", "SECRET", "Clock", "sign"]
 

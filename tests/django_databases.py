@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -11,15 +12,16 @@ import psycopg
 import pymysql
 from django.core.management import call_command
 from django.db import connections
+from psycopg.sql import SQL, Identifier
 
 pymysql.install_as_MySQLdb()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_settings")
 django.setup()
 
 
-def sqlite_settings(file: str) -> dict[str, Any]:
+def sqlite_settings(file: str | Path) -> dict[str, Any]:
     """As in `DATABASES`, for a file."""
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": file}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
 
 
 def postgres_settings(url: str, database: str) -> dict[str, Any]:
@@ -45,10 +47,11 @@ def mariadb_settings(address: dict[str, Any], database: str) -> dict[str, Any]:
 def postgres_database(url: str) -> Iterator[dict[str, Any]]:
     """Make a database, for a block."""
     name = f"django_{os.urandom(6).hex()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield postgres_settings(url, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    for statement in "CREATE DATABASE {}", "DROP DATABASE {} WITH (FORCE)":
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(SQL(statement).format(Identifier(name)))
+        if statement.startswith("CREATE"):
+            yield postgres_settings(url, name)
 
 
 @contextlib.contextmanager
@@ -73,7 +76,8 @@ def known(alias: str, settings: dict[str, Any]) -> Iterator[str]:
     try:
         yield alias
     finally:
-        connections[alias].close()
+        if connections[alias].connection is not None:
+            connections[alias].close()
         del connections[alias]
         del connections.settings[alias]
 
@@ -81,4 +85,13 @@ def known(alias: str, settings: dict[str, Any]) -> Iterator[str]:
 def migrate(alias: str) -> None:
     """Make the tables."""
     call_command("migrate", "airweave_webhooks", database=alias, verbosity=0)
+    connections[alias].close()
+
+
+def empty(alias: str) -> None:
+    """Remove every row."""
+    from airweave_webhooks.integrations.django.models import Delivery, Once, Queue, Worker
+
+    for model in (Delivery, Once, Queue, Worker):
+        model._default_manager.using(alias).all().delete()
     connections[alias].close()

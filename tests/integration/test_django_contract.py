@@ -1,100 +1,93 @@
-"""The Django store keeps the public contract, on each database."""
+"""The Django store keeps the public contract, and does what the model does, on each database."""
 
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connections
+from hypothesis import settings
 
 from airweave_webhooks.integrations.django import DjangoStore
 from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.testing.contracts import DurableStoreContract, InboxContract, SharedStoreContract, a_delivery
 from airweave_webhooks.testing.contracts.workers import MEGABYTE
-from django_databases import known, mariadb_database, migrate, postgres_database, sqlite_settings
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with tables: to make them takes longer than most tests do."""
-    file = tmp_path_factory.mktemp("django") / "django.sqlite"
-    with known("empty", sqlite_settings(str(file))):
-        migrate("empty")
-    return file
-
-
-@pytest.fixture(scope="session")
-def postgres_alias(postgres_url: str) -> Iterator[str]:
-    """A database with tables, for one test after the other."""
-    with postgres_database(postgres_url) as settings, known("postgres", settings):
-        migrate("postgres")
-        yield "postgres"
-
-
-@pytest.fixture(scope="session")
-def mariadb_alias(mariadb_address: dict[str, Any]) -> Iterator[str]:
-    """A database with tables, for one test after the other."""
-    with mariadb_database(mariadb_address) as settings, known("mariadb", settings):
-        migrate("mariadb")
-        yield "mariadb"
-
-
-def empty(alias: str) -> None:
-    """Remove every row."""
-    from airweave_webhooks.integrations.django.models import Delivery, Queue, Worker
-
-    for model in (Delivery, Queue, Worker):
-        model.objects.using(alias).all().delete()
-    connections[alias].close()
+from airweave_webhooks.testing.model import prove
+from django_databases import empty, known, sqlite_settings
 
 
 class TestOnSQLite(InboxContract, DurableStoreContract):
     """A file."""
 
     @pytest.fixture(autouse=True)
-    def database(self, tmp_path: Path, empty_file: Path) -> Iterator[None]:
-        with known("contract", sqlite_settings(str(shutil.copy(empty_file, tmp_path)))):
-            yield
+    def place(self, django_sqlite: str) -> None:
+        self.alias = django_sqlite
 
     def make_store(self) -> DjangoStore:
-        return DjangoStore("contract")
+        return DjangoStore(self.alias)
 
 
 class TestOnPostgreSQL(InboxContract, SharedStoreContract):
     """A server, whose clock counts."""
 
     @pytest.fixture(autouse=True)
-    def database(self, postgres_alias: str) -> Iterator[None]:
-        yield
-        empty(postgres_alias)
+    def place(self, django_postgres: str) -> None:
+        self.alias = django_postgres
 
     def make_store(self) -> DjangoStore:
-        return DjangoStore("postgres")
+        return DjangoStore(self.alias)
 
 
 class TestOnMariaDB(InboxContract, SharedStoreContract):
     """A server that would rather compare texts without their case."""
 
     @pytest.fixture(autouse=True)
-    def database(self, mariadb_alias: str) -> Iterator[None]:
-        yield
-        empty(mariadb_alias)
+    def place(self, django_mariadb: str) -> None:
+        self.alias = django_mariadb
 
     def make_store(self) -> DjangoStore:
-        return DjangoStore("mariadb")
+        return DjangoStore(self.alias)
 
     async def test_the_disk_fills(self, store: InboxStore) -> None:
         """As far as the server's statistics have noticed."""
         before = (await store.backlog("default")).disk
         await self.put(store, a_delivery(body=os.urandom(MEGABYTE)))
-        await asyncio.to_thread(self.notice)
+        await asyncio.to_thread(self.take_statistics)
         assert before + MEGABYTE <= (await store.backlog("default")).disk < 100 * MEGABYTE
 
-    def notice(self) -> None:
-        with connections["mariadb"].cursor() as cursor:
+    def take_statistics(self) -> None:
+        with connections[self.alias].cursor() as cursor:
             cursor.execute("ANALYZE TABLE airweave_webhooks_delivery")
             cursor.fetchall()
-        connections["mariadb"].close()
+        connections[self.alias].close()
+
+
+@pytest.mark.timeout(1800)
+def test_it_is_what_the_model_says_on_sqlite(tmp_path: Path, migrated_file: Path, how: settings) -> None:
+    """Whatever the order of the steps."""
+    with ExitStack() as files:
+
+        def make_store(name: str) -> DjangoStore:
+            if name not in connections.settings:
+                files.enter_context(known(name, sqlite_settings(shutil.copy(migrated_file, tmp_path / name))))
+            return DjangoStore(name)
+
+        prove(make_store, how)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("server", ["postgres", "mariadb"])
+def test_it_is_what_the_model_says(request: pytest.FixtureRequest, server: str, how: settings) -> None:
+    """Likewise on servers."""
+    alias: str = request.getfixturevalue(f"django_{server}")
+    names: set[str] = set()
+
+    def make_store(name: str) -> DjangoStore:
+        if name not in names:
+            names.add(name)
+            empty(alias)
+        return DjangoStore(alias)
+
+    prove(make_store, how)

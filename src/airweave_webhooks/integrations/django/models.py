@@ -65,13 +65,14 @@ class Delivery(models.Model):
         # Deliveries come from Airweave, and are changed by the receiver alone.
         default_permissions = ("view",)
         permissions: ClassVar = [("replay_delivery", "Can replay delivery")]
+        # Each query has one that begins with all that it compares: of two with a part, SQLite may take the wrong one.
         indexes: ClassVar = [
             models.Index(fields=["receiver_hash", "received_at"], name="airweave_received"),
-            models.Index(fields=["receiver_hash", "state", "due_at"], name="airweave_due"),
-            models.Index(fields=["receiver_hash", "state", "lease_until"], name="airweave_leased"),
+            models.Index(fields=["receiver_hash", "state", "has_body", "due_at"], name="airweave_due"),
+            models.Index(fields=["receiver_hash", "state", "has_body", "lease_until"], name="airweave_leased"),
             models.Index(fields=["state", "has_body", "settled_at"], name="airweave_settled"),
             models.Index(fields=["receiver_hash", "leases_lost"], name="airweave_lost"),
-            models.Index(fields=["line", "state", "event_time"], name="airweave_line"),
+            models.Index(fields=["line", "has_body", "state", "event_time"], name="airweave_line"),
         ]
 
     def __str__(self) -> str:

@@ -36,14 +36,13 @@ def code_of(error: BaseException) -> str | int | None:
     driver: Any = error.__cause__
     if driver is None:
         return None
-    state = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
-    if state:
-        return str(state)
+    if driver.args and isinstance(driver.args[0], int):  # MySQL's, which has a SQLSTATE, too, that says less
+        return driver.args[0]
     number = getattr(driver, "sqlite_errorcode", None)
     if number is not None:
         return int(number) & 0xFF
-    first = driver.args[0] if driver.args else None
-    return first if isinstance(first, int) else None
+    state = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
+    return str(state) if state else None
 
 
 def is_no_table(error: Error) -> bool:

@@ -9,7 +9,14 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from airweave_webhooks.integrations.django.models import Delivery, Queue, Worker
 from airweave_webhooks.integrations.django.store_connections import disk_of
-from airweave_webhooks.integrations.django.store_records import chunks, deliveries, locked, write
+from airweave_webhooks.integrations.django.store_records import (
+    WITH_BODY,
+    WITH_BODY_OR_NOT,
+    chunks,
+    deliveries,
+    locked,
+    write,
+)
 from airweave_webhooks.integrations.django.store_rows import FIELDS, hash_of, id_of, record_of
 from airweave_webhooks.integrations.django.store_threads import Transaction
 from airweave_webhooks.stores import inbox_transitions as transitions
@@ -27,11 +34,11 @@ def take(transaction: Transaction, wish: Take) -> list[Taken]:
     """Lease what is due. What was chosen, and somebody else has changed since, is left for the next time."""
     receiver = hash_of(wish.receiver)
     _lock_queue(transaction, receiver, wish.receiver)
-    ours = deliveries(transaction).filter(receiver_hash=receiver, has_body=True)
+    ours = deliveries(transaction).filter(WITH_BODY, receiver_hash=receiver)
     again = ours.filter(state="leased", token=wish.token).order_by("received_at", "tenant", "key")
     ids = list(again.values_list("id", flat=True))
     if not ids:
-        ids = _choose(ours, wish, transaction.now)
+        ids = _choose(transaction, ours, wish)
         _lease(transaction, ids, wish)
     return _taken(transaction, ids, wish.token)
 
@@ -43,9 +50,10 @@ def _lock_queue(transaction: Transaction, receiver: str, name: str) -> None:
         queues.create(id=receiver, receiver=as_text(name) or "")
 
 
-def _choose(ours: QuerySet[Delivery], wish: Take, now: float) -> list[str]:
+def _choose(transaction: Transaction, ours: QuerySet[Delivery], wish: Take) -> list[str]:
+    now = transaction.now
     most = 1 if wish.suspects else wish.most
-    wanted = ours.filter(_is_free(ours, now))
+    wanted = ours.filter(_is_free(transaction))
     if wish.without:
         wanted = wanted.exclude(event_type__in=[as_text(name) for name in wish.without])
     if wish.only:
@@ -69,12 +77,12 @@ def _was_lost(suspects: bool, now: float) -> Q:
     return Q(state="leased", lease_until__lte=now) & lost
 
 
-def _is_free(ours: QuerySet[Delivery], now: float) -> Q:
+def _is_free(transaction: Transaction) -> Q:
     """What is the first of its line, if it has one, while nothing of that is under way.
 
     Whether something happened before is asked in parts: each is answered by the index without reading the line.
     """
-    others = ours.filter(line=OuterRef("line"), state__in=_UNFINISHED)
+    others = deliveries(transaction).filter(WITH_BODY, line=OuterRef("line"), state__in=_UNFINISHED)
     came_before = Q(received_at__lt=OuterRef("received_at")) | Q(
         received_at=OuterRef("received_at"), key__lt=OuterRef("key")
     )
@@ -84,7 +92,7 @@ def _is_free(ours: QuerySet[Delivery], now: float) -> Q:
         ~Exists(others.filter(came_before, event_time=OuterRef("event_time"))),
         Q(event_time=None) | ~Exists(timeless),
         Q(event_time__isnull=False) | ~Exists(timeless.filter(came_before)),
-        ~Exists(others.filter(state="leased", lease_until__gt=now)),
+        ~Exists(others.filter(state="leased", lease_until__gt=transaction.now)),
     )
 
 
@@ -102,7 +110,9 @@ def _lease(transaction: Transaction, ids: Sequence[str], wish: Take) -> None:
 
 def _taken(transaction: Transaction, ids: Sequence[str], token: bytes) -> list[Taken]:
     """Read what was leased, in the order of `ids`."""
-    later = deliveries(transaction).filter(line=OuterRef("line"), state="done", event_time__gt=OuterRef("event_time"))
+    later = deliveries(transaction).filter(
+        WITH_BODY_OR_NOT, line=OuterRef("line"), state="done", event_time__gt=OuterRef("event_time")
+    )
     found: dict[str, Taken] = {}
     for chunk in chunks(ids):
         rows = deliveries(transaction).filter(id__in=chunk, state="leased").annotate(stale=Exists(later))
@@ -126,8 +136,8 @@ def backlog(transaction: Transaction, receiver: str) -> Backlog:
     """Say how far the workers are behind."""
     now = transaction.now
     all_ours = deliveries(transaction).filter(receiver_hash=hash_of(receiver))
-    ours = all_ours.filter(has_body=True)
-    free = ours.filter(_is_free(ours, now))
+    ours = all_ours.filter(WITH_BODY)
+    free = ours.filter(_is_free(transaction))
     since = [
         *free.filter(state="pending", due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:1],
         *free.filter(state="leased", lease_until__lte=now)
@@ -151,7 +161,7 @@ def backlog(transaction: Transaction, receiver: str) -> Backlog:
 def forget_bodies(transaction: Transaction, *, done_for: float, most: int) -> int:
     """Drop the bodies of what has been done for long."""
     before = transaction.now - done_for
-    old = deliveries(transaction).filter(state="done", has_body=True, settled_at__lt=before).order_by("settled_at")
+    old = deliveries(transaction).filter(WITH_BODY, state="done", settled_at__lt=before).order_by("settled_at")
     changed = [
         (record, replace(record, body=None))
         for record in locked(transaction, old.values_list("id", flat=True)[:most]).values()

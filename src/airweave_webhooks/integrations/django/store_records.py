@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 
 from airweave_webhooks.integrations.django.models import Delivery
 from airweave_webhooks.integrations.django.store_rows import FIELDS, HELD, id_of, record_of, values_of
@@ -20,6 +20,14 @@ T = TypeVar("T")
 
 # Of so many at a time: every database takes as many parameters in one statement, and rows in one insert.
 CHUNK: Final = 400
+MOST_BYTES: Final = 2**20
+"""Of bodies in one statement: those of MySQL may not be as long as one likes (`max_allowed_packet`)."""
+
+# With a plain `True` Django asks `WHERE has_body`, for which SQLite uses no index.
+WITH_BODY: Final = Q(has_body=Value(True))
+WITHOUT_BODY: Final = Q(has_body=Value(False))
+WITH_BODY_OR_NOT: Final = Q(has_body__in=(True, False))
+"""Says nothing, but leads on to the columns that stand behind it in an index."""
 
 _BODILESS: Final = (*FIELDS[:-1], "has_body")
 
@@ -91,10 +99,21 @@ def claim(transaction: Transaction, claims: Sequence[Claim]) -> list[Claimed]:
             changed.append((before, record))
         answers.append(answer)
     write(transaction, changed)
-    rows = [Delivery(id=id_of(record.key), **values_of(record)) for record in new]
-    if rows:
-        deliveries(transaction).bulk_create(sorted(rows, key=lambda row: row.id), batch_size=CHUNK)
+    _insert(transaction, new)
     return answers
+
+
+def _insert(transaction: Transaction, records: Sequence[Record]) -> None:
+    rows: list[Delivery] = []
+    size = 0
+    for record in sorted(records, key=lambda record: id_of(record.key)):
+        size += len(record.body or b"")
+        if rows and (len(rows) == CHUNK or size > MOST_BYTES):
+            deliveries(transaction).bulk_create(rows)
+            rows, size = [], len(record.body or b"")
+        rows.append(Delivery(id=id_of(record.key), **values_of(record)))
+    if rows:
+        deliveries(transaction).bulk_create(rows)
 
 
 def settle(transaction: Transaction, wishes: Sequence[Settle]) -> list[bool]:
@@ -136,10 +155,10 @@ def get(transaction: Transaction, keys: Sequence[Key]) -> list[Record | None]:
 def purge(transaction: Transaction, *, done_for: float, abandoned_for: float, most: int) -> int:
     """Remove what is finished, give up what is abandoned."""
     before = transaction.now - done_for
-    finished = deliveries(transaction).filter(state="done", settled_at__lt=before).order_by("settled_at")
+    finished = deliveries(transaction).filter(WITH_BODY_OR_NOT, state="done", settled_at__lt=before)
     gone = [
         id_of(record.key)
-        for record in locked(transaction, finished.values_list("id", flat=True)[:most]).values()
+        for record in locked(transaction, finished.order_by("settled_at").values_list("id", flat=True)[:most]).values()
         if record.state == "done" and (record.settled_at or 0.0) < before
     ]
     for chunk in chunks(gone):
@@ -148,8 +167,8 @@ def purge(transaction: Transaction, *, done_for: float, abandoned_for: float, mo
 
 
 def _abandon(transaction: Transaction, before: float, most: int) -> int:
-    waits = Q(state="pending") & ~Q(due_at__gte=before) & ~Q(settled_at__gte=before)
-    left = deliveries(transaction).filter(waits | Q(state="leased", lease_until__lt=before), has_body=False)
+    waits = WITHOUT_BODY & Q(state="pending") & ~Q(due_at__gte=before) & ~Q(settled_at__gte=before)
+    left = deliveries(transaction).filter(waits | WITHOUT_BODY & Q(state="leased", lease_until__lt=before))
     changed: list[tuple[Record, Record]] = []
     for record in locked(transaction, left.values_list("id", flat=True)[:most]).values():
         if transitions.is_abandoned(record, before):

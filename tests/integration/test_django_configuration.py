@@ -52,7 +52,10 @@ from airweave_webhooks.integrations.django import get_receiver
 
 first, second = Router(), Router()
 again = first
-_not_ours = Receiver(name="another")
+another = Receiver(name="another")
+
+@another.on("sync.completed")
+def not_ours(event: SyncCompleted) -> None: ...
 
 @second.on("sync.completed")
 def later(event: SyncCompleted) -> None:

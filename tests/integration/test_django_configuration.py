@@ -1,16 +1,19 @@
 """AIRWEAVE_WEBHOOKS, the receiver that it describes, the handlers that are found, and what `manage.py check` says."""
 
+import asyncio
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core import checks
 from django.core.checks import CheckMessage
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import include, path, re_path
 
 import django_databases  # noqa: F401 - sets Django up
@@ -49,7 +52,10 @@ from airweave_webhooks.integrations.django import get_receiver
 
 first, second = Router(), Router()
 again = first
-_not_ours = Receiver(name="another")
+another = Receiver(name="another")
+
+@another.on("sync.completed")
+def not_ours(event: SyncCompleted) -> None: ...
 
 @second.on("sync.completed")
 def later(event: SyncCompleted) -> None:
@@ -306,6 +312,28 @@ def test_views_of_one_receiver_share_an_event_loop() -> None:
         request = RequestFactory(headers=headers).post("/", BODY, content_type="application/json")
         assert view(request).status_code == 200
     assert len(receiver._pipelines) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [receiver_view, receiver_view_sync])
+async def test_djangos_async_client(make: Any) -> None:
+    """It runs a sync view in the one thread that the async ORM has by default: a handler's has another one."""
+    receiver = Receiver(secrets=SECRET)
+    threads = []
+
+    @receiver.on("sync.completed")
+    async def handle(event: SyncCompleted) -> None:
+        threads.append(await sync_to_async(threading.current_thread)())
+
+    with urls(path("x", make(receiver))):
+        for number in range(2):
+            headers: Any = sign(BODY, message_id=f"msg_{number}")
+            del headers["content-type"]
+            async with asyncio.timeout(30):
+                answer = await AsyncClient().post("/x", BODY, content_type="application/json", headers=headers)
+            assert answer.json() == {"status": "processed"}
+    assert threads[0] is threads[1]
+    assert threads[0] is not await sync_to_async(threading.current_thread)()
 
 
 def test_no_secret_is_503() -> None:

@@ -1,4 +1,4 @@
-"""`DjangoStore` beyond the contract: several processes, forks, servers that come and go, what it says when it cannot."""
+"""`DjangoStore` beyond the contract: several processes, forks, servers that come and go, and what its errors say."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def test_tables_that_are_missing_on_a_server(request: pytest.FixtureReques
     else:
         database = mariadb_database(request.getfixturevalue("mariadb_address"))
     with database as settings, known("empty", settings):
-        with pytest.raises(ConfigurationError, match="python manage.py migrate airweave_webhooks --database=empty"):
+        with pytest.raises(ConfigurationError, match=r"`python manage.py migrate airweave_webhooks --database=empty`"):
             await DjangoStore("empty").open()
         await asyncio.to_thread(migrate, "empty")
         async with opened(lambda: DjangoStore("empty")) as store:

@@ -55,7 +55,7 @@ def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
 
 def connect(connection: BaseDatabaseWrapper) -> None:
     """Connect, and say what is said once a session."""
-    connection.connect()
+    connection.ensure_connection()
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_PATIENCE}")

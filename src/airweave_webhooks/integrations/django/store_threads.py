@@ -16,7 +16,7 @@ from django.db.utils import InterfaceError, OperationalError
 
 from airweave_webhooks.errors import StoreBusy
 from airweave_webhooks.integrations.django.store_connections import connect, connection_for, hang_up, now_of
-from airweave_webhooks.integrations.django.store_errors import TRANSLATED, translated
+from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, translated
 from airweave_webhooks.stores.writer import Writer
 
 T = TypeVar("T")
@@ -88,8 +88,8 @@ class ConnectionThread:
         is_old = connection.connection is not None
         try:
             return self._once(connection, run)
-        except (OperationalError, InterfaceError):
-            if not is_old or (connection.connection is not None and connection.is_usable()):
+        except (OperationalError, InterfaceError) as error:
+            if not is_old or cause_of(error) != "lost":
                 raise
         connection.close()
         return self._once(connection, run)

@@ -14,7 +14,7 @@ from airweave_webhooks.integrations.django import DjangoStore
 from airweave_webhooks.stores.inbox import InboxStore
 from airweave_webhooks.testing.contracts import DurableStoreContract, InboxContract, SharedStoreContract, a_delivery
 from airweave_webhooks.testing.contracts.workers import MEGABYTE
-from airweave_webhooks.testing.model import prove
+from airweave_webhooks.testing.model import QUICK, prove
 from django_databases import empty, known, sqlite_settings
 
 
@@ -80,7 +80,9 @@ def test_it_is_what_the_model_says_on_sqlite(tmp_path: Path, migrated_file: Path
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("server", ["postgres", "mariadb"])
 def test_it_is_what_the_model_says(request: pytest.FixtureRequest, server: str, how: settings) -> None:
-    """Likewise on servers."""
+    """Likewise on servers, which take longer for each step."""
+    if how is QUICK:
+        how = settings(how, max_examples=6)
     alias: str = request.getfixturevalue(f"django_{server}")
     names: set[str] = set()
 

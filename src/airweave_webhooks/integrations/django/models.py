@@ -60,6 +60,8 @@ class Delivery(models.Model):
     """Whether there is a body: to be asked, and indexed, without reading it."""
 
     class Meta:
+        """For Django."""
+
         verbose_name_plural = "deliveries"
         ordering: ClassVar = ["-received_at", "-tenant", "-key"]
         # Deliveries come from Airweave, and are changed by the receiver alone.
@@ -89,6 +91,8 @@ class Worker(models.Model):
     seen_at: "models.FloatField[float, float]" = models.FloatField()
 
     class Meta:
+        """For Django."""
+
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -103,6 +107,8 @@ class Queue(models.Model):
     receiver: "models.TextField[str, str]" = models.TextField()
 
     class Meta:
+        """For Django."""
+
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -122,6 +128,8 @@ class Once(models.Model):
     marked_at: "models.DateTimeField[datetime, datetime]" = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        """For Django."""
+
         db_table = TABLE
         verbose_name = "thing done once"
         verbose_name_plural = "things done once"

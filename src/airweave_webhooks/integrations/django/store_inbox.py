@@ -61,8 +61,15 @@ def _choose(transaction: Transaction, ours: QuerySet[Delivery], wish: Take) -> l
     found: list[tuple[Any, ...]] = []
     for due, since in (_waits(wish.suspects, now), "due_at"), (_was_lost(wish.suspects, now), "lease_until"):
         order = (since, "received_at", "tenant", "key")
-        found += wanted.filter(due).order_by(*order).values_list(*order, "id")[:most]
+        found += _first(wanted.filter(due), since, most).order_by(*order).values_list(*order, "id")[:most]
     return [row[-1] for row in sorted(found)[:most]]
+
+
+def _first(found: QuerySet[Delivery], by: str, most: int) -> QuerySet[Delivery]:
+    """Leave out what comes after the first so many by one column: to order by more, MySQL sorts all that it finds."""
+    column = by.removeprefix("-")
+    first = list(found.order_by(by).values_list(column, flat=True)[:most])
+    return found.filter(Q((f"{column}__{'lte' if by == column else 'gte'}", first[-1]))) if first else found.none()
 
 
 def _waits(suspects: bool, now: float) -> Q:
@@ -196,9 +203,11 @@ def search(transaction: Transaction, wish: Search, after: Cursor | None, most: i
         found = found.filter(
             Q(received_at__lt=at)
             | same_time & Q(tenant__lt=as_text(tenant))
-            | same_time & Q(tenant=as_text(tenant), key__lt=as_text(key))
+            | same_time & Q(tenant=as_text(tenant), key__lt=as_text(key)),
+            received_at__lte=at,
         )
-    rows = found.order_by("-received_at", "-tenant", "-key").values_list(*_WITHOUT_BODY)[:most]
+    latest = _first(found, "-received_at", most).order_by("-received_at", "-tenant", "-key")
+    rows = latest.values_list(*_WITHOUT_BODY)[:most]
     return [record_of((*values, None, None, None, None)) for values in rows]
 
 

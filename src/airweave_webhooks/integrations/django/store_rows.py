@@ -29,7 +29,7 @@ def id_of(key: Key) -> str:
 
 def values_of(record: Record) -> dict[str, Any]:
     """The columns of a record."""
-    values = dict(zip(FIELDS, to_row(record), strict=True))
+    values: dict[str, Any] = dict(zip(FIELDS, to_row(record), strict=True))
     values["receiver_hash"] = hash_of(record.key.receiver)
     values["line"] = line_of(record)
     values["has_body"] = record.body is not None

@@ -64,7 +64,7 @@ class Source(Protocol):
 class CommandLine:
     """`airweave-webhooks`: receivers are named, by an argument or by a setting."""
 
-    program = ("airweave-webhooks",)
+    program: Sequence[str] = ("airweave-webhooks",)
     named = True
     names = NAMES
 

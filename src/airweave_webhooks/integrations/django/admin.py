@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -51,9 +51,17 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
     """Shows deliveries to who has `view_delivery`, and replays them for who has `replay_delivery`, too."""
 
     actions: Sequence[str] = ("replay",)
-    list_display = ("received", "shown_state", "type", "shown_collection", "source", "tries", "short_error")
-    list_display_links = ("received", "type")
-    list_filter = (
+    list_display: tuple[Any, ...] = (
+        "received",
+        "shown_state",
+        "type",
+        "shown_collection",
+        "source",
+        "tries",
+        "short_error",
+    )
+    list_display_links: tuple[str, ...] = ("received", "type")
+    list_filter: ClassVar[tuple[Any, ...]] = (
         admin_filters.ReceiverFilter,
         admin_filters.StateFilter,
         admin_filters.ReceivedFilter,
@@ -61,15 +69,15 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
         admin_filters.CollectionFilter,
         admin_filters.TypeFilter,
     )
-    search_fields = ("message_id", "key", "job_id", "collection")
-    search_help_text = "Message id, key, job id or collection."
+    search_fields: ClassVar[tuple[str, ...]] = ("message_id", "key", "job_id", "collection")
+    search_help_text: ClassVar[str] = "Message id, key, job id or collection."
     # What an index gives in order, on every database: by receiver, the latest first.
-    ordering = ("-receiver_hash", "-received_at")
-    sortable_by = ()
+    ordering: ClassVar[tuple[str, ...]] = ("-receiver_hash", "-received_at")
+    sortable_by: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-    readonly_fields = tuple(name for _, names in FIELDS for name in names)
+    readonly_fields: ClassVar[tuple[str, ...]] = tuple(name for _, names in FIELDS for name in names)
 
     class Media:
         """What the pages look like."""

@@ -45,7 +45,7 @@ class _Filter(SimpleListFilter):
 class StateFilter(_Filter):
     """By state."""
 
-    title = "state"
+    title: str = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:  # noqa: ARG002 - Django's
@@ -56,7 +56,7 @@ class StateFilter(_Filter):
 class TypeFilter(_Filter):
     """By the event's type."""
 
-    title = "type"
+    title: str = "type"
     parameter_name = "event_type"
 
     def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:  # noqa: ARG002 - Django's
@@ -73,7 +73,7 @@ class TypeFilter(_Filter):
 class ReceivedFilter(_Filter):
     """By how long ago it came."""
 
-    title = "received"
+    title: str = "received"
     parameter_name = "received"
 
     def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:  # noqa: ARG002 - Django's
@@ -97,7 +97,7 @@ class ReceivedFilter(_Filter):
 class ReceiverFilter(_Filter):
     """By receiver, where the database has those of several."""
 
-    title = "receiver"
+    title: str = "receiver"
     parameter_name = "receiver_hash"
 
     def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:
@@ -125,12 +125,12 @@ class _Recent(_Filter):
 class SourceFilter(_Recent):
     """By the type of the source."""
 
-    title = "source"
+    title: str = "source"
     parameter_name = "source_type"
 
 
 class CollectionFilter(_Recent):
     """By collection."""
 
-    title = "collection"
+    title: str = "collection"
     parameter_name = "collection"

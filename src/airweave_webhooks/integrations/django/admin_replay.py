@@ -38,12 +38,12 @@ REASONS: Final[Mapping[Why, str]] = {
 class ReplayForm(forms.Form):
     """What an operator is asked before a replay."""
 
-    reason = forms.CharField(
+    reason: forms.CharField = forms.CharField(
         max_length=LONGEST_TEXT,
         help_text="It is kept in the history of each delivery, with your name.",
         widget=forms.TextInput(attrs={"size": 80, "autofocus": True}),
     )
-    upto = forms.FloatField(widget=forms.HiddenInput)
+    upto: forms.FloatField = forms.FloatField(widget=forms.HiddenInput)
 
 
 class Picked(NamedTuple):

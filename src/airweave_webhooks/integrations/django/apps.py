@@ -8,8 +8,8 @@ class AirweaveWebhooksConfig(AppConfig):
 
     name = "airweave_webhooks.integrations.django"
     label = "airweave_webhooks"
-    verbose_name = "Airweave webhooks"
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name: str = "Airweave webhooks"
+    default_auto_field: str = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Find the handlers of all apps, take care of the connections that they use, and register the checks."""

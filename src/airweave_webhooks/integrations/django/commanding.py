@@ -31,10 +31,11 @@ class Project:
     named = False
 
     def __init__(self, argv: Sequence[str]) -> None:
-        djangos, self.arguments = _apart(argv[2:])
+        djangos, arguments = _apart(argv[2:])
+        self.arguments: Sequence[str] = arguments
         name = Path(argv[0]).name
         python = {"__main__.py": ("python", "-m", "django")}.get(name, ("python", name))
-        self.program = (*(python if name.endswith(".py") else (name,)), argv[1], *djangos)
+        self.program: Sequence[str] = (*(python if name.endswith(".py") else (name,)), argv[1], *djangos)
 
     @property
     def names(self) -> list[str]:

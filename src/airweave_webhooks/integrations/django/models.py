@@ -63,12 +63,12 @@ class Delivery(models.Model):
         """For Django."""
 
         verbose_name_plural = "deliveries"
-        ordering: ClassVar = ["-received_at", "-tenant", "-key"]
+        ordering: ClassVar[list[str]] = ["-received_at", "-tenant", "-key"]
         # Deliveries come from Airweave, and are changed by the receiver alone.
-        default_permissions = ("view",)
-        permissions: ClassVar = [("replay_delivery", "Can replay delivery")]
+        default_permissions: tuple[str, ...] = ("view",)
+        permissions: ClassVar[list[tuple[str, str]]] = [("replay_delivery", "Can replay delivery")]
         # Each query has one that begins with all that it compares: of two with a part, SQLite may take the wrong one.
-        indexes: ClassVar = [
+        indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["receiver_hash", "received_at"], name="airweave_received"),
             models.Index(fields=["receiver_hash", "state", "has_body", "due_at"], name="airweave_due"),
             models.Index(fields=["receiver_hash", "state", "has_body", "lease_until"], name="airweave_leased"),
@@ -93,7 +93,7 @@ class Worker(models.Model):
     class Meta:
         """For Django."""
 
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.receiver}: {self.owner}"
@@ -109,7 +109,7 @@ class Queue(models.Model):
     class Meta:
         """For Django."""
 
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.receiver
@@ -133,7 +133,7 @@ class Once(models.Model):
         db_table = TABLE
         verbose_name = "thing done once"
         verbose_name_plural = "things done once"
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.handler} {self.name} of {self.key}".replace("  ", " ")

@@ -1,5 +1,7 @@
 """The tables, as `models` has them, and how their texts are compared."""
 
+from typing import Any, ClassVar
+
 from django.db import migrations, models
 
 from airweave_webhooks.integrations.django.collations import compare_exactly
@@ -8,11 +10,11 @@ from airweave_webhooks.integrations.django.collations import compare_exactly
 class Migration(migrations.Migration):
     """Made by Django, but for the last step."""
 
-    initial = True
+    initial: ClassVar[bool] = True
 
-    dependencies = []
+    dependencies: ClassVar[list[tuple[str, str]]] = []
 
-    operations = [
+    operations: ClassVar[list[Any]] = [
         migrations.CreateModel(
             name="Once",
             fields=[

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     """Only hands on what was typed: the commands read it, and write, as on the command line."""
 
     help = "Operate and look into this project's receiver of Airweave's webhooks."
-    requires_system_checks = ()  # `doctor` looks, and a worker has to start where a check has doubts
+    requires_system_checks: tuple[str, ...] = ()  # `doctor` looks, and a worker has to start where a check has doubts
 
     def run_from_argv(self, argv: Sequence[str]) -> NoReturn:
         """Run a command, and exit."""

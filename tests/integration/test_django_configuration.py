@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.test import AsyncClient, Client, RequestFactory, override_settings
@@ -27,6 +28,14 @@ from http_cases import BODY
 
 HERE = __name__
 own = Receiver(name="own", secrets=SECRET)
+
+
+@pytest.fixture(autouse=True)
+def project_that_is_not_set_up_yet() -> Iterator[None]:
+    """It has the app, and nothing else."""
+    with override_settings(AIRWEAVE_WEBHOOKS={}, ROOT_URLCONF=None, MIDDLEWARE=[]):
+        del settings.AIRWEAVE_WEBHOOKS
+        yield
 
 
 def describing(**setting: Any) -> Any:

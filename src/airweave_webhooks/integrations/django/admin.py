@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 else:
     _Admin, _Deliveries = admin.ModelAdmin, QuerySet
 
-FIELDS: Final[Sequence[tuple[str | None, tuple[str, ...]]]] = (
-    (None, ("type", "message", "other_key", "whose", "receiver", "came")),
-    ("Event", ("happened", "shown_collection", "source", "job")),
-    ("State", ("shown_state", "settled", "due", "leased", "tries", "lost", "replays")),
-    ("What handlers did", ("handlers", "error_text", "what_happened")),
-    ("Request", ("sent", "headers_table", "order", "sha256")),
-    ("Body", ("payload",)),
+FIELDS: Final[Sequence[tuple[str | None, tuple[tuple[str, ...], ...]]]] = (
+    (None, (("type", "came"), ("message", "other_key"), ("receiver", "whose"))),
+    ("Event", (("happened", "job"), ("shown_collection", "source"))),
+    ("State", (("shown_state", "settled"), ("due", "leased"), ("tries", "lost", "replays"))),
+    ("What handlers did", (("handlers",), ("error_text",), ("what_happened",))),
+    ("Request", (("sent", "order"), ("headers_table",), ("sha256",))),
+    ("Body", (("payload",),)),
 )
-"""Of the page of one delivery."""
+"""Of the page of one delivery, line by line."""
 _LARGE: Final = ("body", "headers", "history", "results", "digest", "token")
 """Columns that the list leaves alone."""
 
@@ -77,7 +77,7 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-    readonly_fields: ClassVar[tuple[str, ...]] = tuple(name for _, names in FIELDS for name in names)
+    readonly_fields: ClassVar[tuple[str, ...]] = tuple(name for _, lines in FIELDS for line in lines for name in line)
 
     class Media:
         """What the pages look like."""
@@ -117,7 +117,7 @@ class DeliveryAdmin(DeliveryColumns, _Admin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:  # noqa: ARG002 - Django's
         """What the page of one delivery shows."""
-        return [(title, {"fields": names}) for title, names in FIELDS]
+        return [(title, {"fields": lines}) for title, lines in FIELDS]
 
     def get_urls(self) -> list[URLPattern]:
         """Also the page that asks before a replay."""

@@ -62,7 +62,7 @@ def check_receivers(app_configs: Apps, **_: Any) -> list[CheckMessage]:  # noqa:
 def check_secrets(app_configs: Apps, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
     """Whether each receiver has a secret, where it is to be deployed: without one it answers everything with 503."""
     return [
-        checks.Error(problem, hint=_SECRET_HINT, id="airweave_webhooks.E005")
+        checks.Error(problem, hint=_SECRET_HINT, obj=receiver, id="airweave_webhooks.E005")
         for receiver in _receivers()
         if (problem := _secret_problem(receiver))
     ]
@@ -130,7 +130,7 @@ def _secret_problem(receiver: Receiver) -> str:
     try:
         receiver.keyring.open()
     except ConfigurationError as error:
-        return f"{receiver!r} can verify nothing, and answers every delivery with 503: {error}."
+        return f"It can verify nothing, and answers every delivery with 503: {error}."
     return ""
 
 

@@ -61,11 +61,14 @@ class SigningSecret:
                 f"the secret is too long: it holds {len(self.key)} bytes and the sender's server takes no"
                 f" more than {LONGEST_SECRET}. {WHERE_FROM}"
             )
+        self._keyed = hmac.new(self.key, digestmod="sha256")
 
     def sign(self, content: bytes) -> bytes:
         """Return the token that signs `content`: `v1,<base64>`."""
-        # As `standardwebhooks` does it, but in one call of OpenSSL, which costs a third: every request pays for it.
-        return b"v1," + base64.b64encode(hmac.digest(self.key, content, "sha256"))
+        # As `standardwebhooks` does it, but from a copy that has the key already: every request pays for it.
+        keyed = self._keyed.copy()
+        keyed.update(content)
+        return b"v1," + base64.b64encode(keyed.digest())
 
     def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
         """Say whether one of `tokens` signs `content`; base64 that is not canonical never does."""

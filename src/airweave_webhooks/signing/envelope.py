@@ -43,7 +43,7 @@ def read_envelope(headers: RawHeaders) -> Envelope:
     Raises:
         MalformedRequest: a header is missing, repeated, of the other family, empty or unreadable.
     """
-    signed = [pair for pair in headers if pair[0] in _SIGNED]
+    signed = [(name, value) for name, value in headers if name in _SIGNED]
     found = dict(signed)
     if len(found) < len(signed):
         raise MalformedRequest(f"the header {_repeated(signed).decode()} is repeated")

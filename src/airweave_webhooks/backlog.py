@@ -67,6 +67,11 @@ class BacklogWatch:
         """Count one more."""
         self._accepted += 1
 
+    @property
+    def full(self) -> bool:
+        """Whether a delivery needs `admit`: while there is room, no request pays for asking."""
+        return self._reason_to_refuse() is not None
+
     async def admit(self, key: Key) -> None:
         """Refuse a delivery that would be new in a full inbox; what is known is answered all the same.
 

@@ -42,7 +42,7 @@ class Claims:
             into = "pending"
         if into in {"dead", "pending"}:
             body = delivery.body
-            origin = Origin(delivery.sent_at, delivery.headers, matched.order(delivery.event))
+            origin = Origin(delivery.sent_at, delivery.kept_headers, matched.order(delivery.event))
         return Claim(
             Key(self._name, delivery.tenant or "", delivery.key),
             delivery.id,

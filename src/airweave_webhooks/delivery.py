@@ -1,10 +1,12 @@
 """What goes in, `Delivery`, and what comes out, `Reply`."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from airweave_webhooks.events import AnyEvent
 from airweave_webhooks.signing import RawHeaders
@@ -45,7 +47,12 @@ class Delivery:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers worth keeping: content type and user agent. Never authorization, cookies or signatures."""
-        return {kept: value.decode("latin-1") for name, value in self._raw_headers if (kept := _KEPT_HEADERS.get(name))}
+        return dict(self.kept_headers)
+
+    @property
+    def kept_headers(self) -> Mapping[str, str]:
+        """The same, shared by all deliveries that have the same: for what is made of each of them."""
+        return _as_texts(tuple([(name, value) for name, value in self._raw_headers if name in _KEPT_HEADERS]))
 
     @property
     def timestamp(self) -> datetime:
@@ -63,6 +70,11 @@ class Delivery:
         if len(text) <= LONGEST_IDEMPOTENCY_KEY and text.isascii() and text.isprintable():
             return text
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _as_texts(pairs: tuple[tuple[bytes, bytes], ...]) -> Mapping[str, str]:
+    return MappingProxyType({_KEPT_HEADERS[name]: value.decode("latin-1") for name, value in pairs})
 
 
 def natural_key(delivery: Delivery) -> str:

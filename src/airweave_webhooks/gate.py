@@ -1,6 +1,6 @@
 """What every request passes first: are its headers sound, is it fresh, did one of our keys sign it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from airweave_webhooks.errors import ConfigurationError, Refused, Unauthorized, Unavailable
 from airweave_webhooks.keyring import Keyring, Keys
@@ -8,8 +8,8 @@ from airweave_webhooks.signing import (
     Envelope,
     RawHeaders,
     check_freshness,
-    check_signature,
     diagnose,
+    is_signed,
     read_envelope,
 )
 from airweave_webhooks.telemetry import OBSERVED, LogBudget, Observer, logger, tell
@@ -55,26 +55,33 @@ class Gate:
         check_freshness(envelope, now=self._clock(), tolerance=self._tolerance)
         return envelope
 
-    async def verify(self, envelope: Envelope, body: bytes, tenant: str | None) -> None:
+    def verify(self, envelope: Envelope, body: bytes, tenant: str | None) -> Awaitable[None] | None:
         """Check the signature, and find out why when it does not match.
+
+        Returns:
+            None when a key that is known signed this, so that most requests have nothing to wait for. Else what must be
+            awaited: it looks up keys, and raises.
 
         Raises:
             Unauthorized: nothing of ours signed this, or the tenant is unknown.
             SecretLookupFailed: the user's lookup of the secrets did.
         """
         keys = self._keyring.cached(tenant)
+        if keys is not None and is_signed(envelope, body, keys):
+            return None
+        return self._look_up_and_verify(envelope, body, tenant, keys)
+
+    async def _look_up_and_verify(
+        self, envelope: Envelope, body: bytes, tenant: str | None, mismatched: Keys | None
+    ) -> None:
+        keys = mismatched
         if keys is None:
             keys = await self._keyring.keys(tenant)
-        try:
-            check_signature(envelope, body, keys)
-        except Unauthorized:
-            newer = await self._keyring.keys_after_mismatch(tenant)
-            if newer is None:
-                raise self._explained(envelope, body, keys, tenant) from None
-            try:
-                check_signature(envelope, body, newer)
-            except Unauthorized:
-                raise self._explained(envelope, body, newer, tenant) from None
+            if is_signed(envelope, body, keys):
+                return
+        newer = await self._keyring.keys_after_mismatch(tenant)
+        if newer is None or not is_signed(envelope, body, newer):
+            raise self._explained(envelope, body, newer or keys, tenant)
 
     def report(self, error: Refused, message_id: str | None = None) -> None:
         """Write a refusal to the log, within a budget, and tell the observer. Nothing from the body is in either."""

@@ -242,7 +242,8 @@ class Pipeline:
 
     async def _acknowledge(self, backlog: BacklogWatch, claim: Claim, started: float) -> Reply:
         """Store a delivery for the worker. Needs no task: a client that hangs up takes nothing back."""
-        await backlog.admit(claim.key)
+        if backlog.full:
+            await backlog.admit(claim.key)
         asked = self._claiming.ask(claim)
         self._claim_deadlines.start(asked, started)
         try:

@@ -247,7 +247,9 @@ class Receiver(Router):
             Refused: nothing of ours signed it, the tenant is unknown, or it is no JSON object.
             Unavailable: the lookup of the secrets failed.
         """
-        await self._gate.verify(admission.envelope, body, tenant)
+        checking = self._gate.verify(admission.envelope, body, tenant)
+        if checking is not None:
+            await checking
         return self._parsed(admission, body, tenant)
 
     def _parsed(self, admission: Admission, body: bytes, tenant: str | None) -> Delivery:
@@ -264,7 +266,9 @@ class Receiver(Router):
         """
         envelope, _, pipeline, started = admission
         try:
-            await self._gate.verify(envelope, body, tenant)  # not by `verify`: a coroutine less for each request
+            checking = self._gate.verify(envelope, body, tenant)
+            if checking is not None:  # not by `verify`: a coroutine less for each request
+                await checking
             delivery = self._parsed(admission, body, tenant)
         except (Refused, Unavailable) as error:
             return self.refuse(error, admission)

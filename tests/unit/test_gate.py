@@ -54,7 +54,9 @@ async def pass_through(made: Gate, headers: dict[str, str], body: bytes = BODY, 
     envelope: Envelope | None = None
     try:
         envelope = made.admit(raw_headers(headers))
-        await made.verify(envelope, body, tenant)
+        checking = made.verify(envelope, body, tenant)
+        if checking is not None:
+            await checking
     except Refused as error:
         made.report(error, envelope.id if envelope else None)
         raise

@@ -27,6 +27,7 @@ from airweave_webhooks import (
 from airweave_webhooks.backlog import BacklogWatch
 from airweave_webhooks.errors import Busy, StoreUnavailable
 from airweave_webhooks.housekeeping import keep_house
+from airweave_webhooks.signing import raw_headers
 from airweave_webhooks.stores.base import Claim, Record
 from airweave_webhooks.stores.inbox import Backlog
 from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
@@ -44,6 +45,37 @@ def make(tmp_path: Path) -> Callable[..., World]:
         return world
 
     return make
+
+
+async def test_headers_that_a_server_gives_as_lists(make: Callable[..., World]) -> None:
+    """ASGI asks for pairs, not for tuples: what is kept of them is the same."""
+    world = make(worker=False)
+    pairs = [[name.encode(), value.encode()] for name, value in sign(body(), at=None).items()]
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body()}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async with world.receiver:
+        await world.receiver({"type": "http", "method": "POST", "headers": pairs}, receive, send)
+        assert [answer.get("body") for answer in answers] == [None, b'{"status":"accepted"}']
+        record = await world.record()
+        assert record.origin is not None
+        assert record.origin.headers == {"content-type": "application/json"}
+
+
+async def test_what_is_done_to_the_headers_of_one_delivery_is_not_seen_in_another(make: Callable[..., World]) -> None:
+    """What deliveries share is not what handlers get, whatever they do to it."""
+    receiver = make(worker=False).receiver
+    for _ in range(2):
+        headers = list(sign(body(), at=None).items())
+        delivery = await receiver.verify(receiver.admit(raw_headers(headers)), body())
+        assert isinstance(delivery.headers, dict)
+        assert delivery.headers.pop("content-type") == "application/json"
+        assert delivery.headers["content-type"] == "application/json"
 
 
 async def test_the_body_is_on_the_disk_when_it_is_acknowledged(make: Callable[..., World]) -> None:

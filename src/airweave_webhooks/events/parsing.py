@@ -1,7 +1,7 @@
 """From bytes to an event. The union is built once, at import: built per request it would cost 146 µs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast, get_args
@@ -87,6 +87,8 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
 """Every event type that Airweave sends, and its class."""
 
 _adapter: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="event_type")])
+# What the adapter's own method calls after it has looked at its 8 options.
+_validate: Callable[[bytes], KnownEvent] = _adapter.validator.validate_json
 _timestamp: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 _uuid: TypeAdapter[UUID] = TypeAdapter(UUID)
 
@@ -98,7 +100,7 @@ def parse(body: bytes) -> AnyEvent:
         InvalidPayload: `body` is not UTF-8, not JSON, or not an object.
     """
     try:
-        return _adapter.validate_json(body)
+        return _validate(body)
     except ValidationError:
         return _unknown(body)
 

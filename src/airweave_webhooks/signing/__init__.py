@@ -15,7 +15,7 @@ from airweave_webhooks.signing.keys import (
     parse_key,
 )
 from airweave_webhooks.signing.signatures import Signer, parse_signer, signature_headers
-from airweave_webhooks.signing.verification import check_freshness, check_signature
+from airweave_webhooks.signing.verification import check_freshness, check_signature, is_signed
 
 __all__ = [
     "Cause",
@@ -32,6 +32,7 @@ __all__ = [
     "check_signature",
     "diagnose",
     "generate_secret",
+    "is_signed",
     "parse_key",
     "parse_signer",
     "raw_headers",

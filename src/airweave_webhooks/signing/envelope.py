@@ -1,6 +1,6 @@
 """The three signature headers, read as one consistent set before a byte of the body is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, cast
 
 from airweave_webhooks.errors import MalformedRequest
@@ -43,12 +43,10 @@ def read_envelope(headers: RawHeaders) -> Envelope:
     Raises:
         MalformedRequest: a header is missing, repeated, of the other family, empty or unreadable.
     """
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _SIGNED:
-            if name in found:
-                raise MalformedRequest(f"the header {name.decode()} is repeated")
-            found[name] = value
+    signed = [(name, value) for name, value in headers if name in _SIGNED]
+    found = dict(signed)
+    if len(found) < len(signed):
+        raise MalformedRequest(f"the header {_repeated(signed).decode()} is repeated")
     family = _SVIX if b"svix-id" in found else _STANDARD
     message_id, timestamp, signatures = map(found.get, family)
     if not message_id or not timestamp or not signatures or len(found) > len(family):
@@ -65,6 +63,11 @@ def read_envelope(headers: RawHeaders) -> Envelope:
 def _encode(text: str | bytes) -> bytes:
     """Header text to bytes; what HTTP cannot carry cannot match anything that we look for."""
     return text if isinstance(text, bytes) else text.encode("latin-1", "replace")
+
+
+def _repeated(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    names = [name for name, _ in pairs]
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _what_is_wrong(found: Mapping[bytes, bytes]) -> str:

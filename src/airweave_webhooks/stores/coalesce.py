@@ -15,7 +15,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from airweave_webhooks.errors import Busy, StoreBusy, StoreDataError
 from airweave_webhooks.stores.base import Key
@@ -28,11 +28,8 @@ MOST_TURNS = 20
 FIRST_BUSY_PAUSE = 0.005  # seconds; doubled each time, with jitter
 
 
-class _Call(NamedTuple, Generic[Item, Result]):
-    key: Key
-    item: Item
-    size: int
-    answer: "asyncio.Future[Result]"
+# Its key, its item, the item's size, and who waits. A plain tuple: it is made for each request.
+_Call: TypeAlias = tuple[Key, Item, int, asyncio.Future[Result]]
 
 
 class Coalescer(Generic[Item, Result]):
@@ -90,7 +87,7 @@ class Coalescer(Generic[Item, Result]):
         if len(self._waiting) >= self._most_waiting or self._bytes + size > self._most_bytes:
             raise Busy("too many calls wait for the store")
         answer: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.append(_Call(self._key(item), item, size, answer))
+        self._waiting.append((self._key(item), item, size, answer))
         self._bytes += size
         if self._pump is None:
             self._pump = self._loop.create_task(self._drain())
@@ -107,8 +104,8 @@ class Coalescer(Generic[Item, Result]):
                 await self._gather()
                 await self._run(self._next_batch())
         except BaseException:  # the loop is being torn down
-            for call in self._waiting:
-                call.answer.cancel()
+            for _, _, _, answer in self._waiting:
+                answer.cancel()
             self._waiting.clear()
             raise
         finally:
@@ -131,13 +128,13 @@ class Coalescer(Generic[Item, Result]):
         later: list[_Call[Item, Result]] = []
         while self._waiting and len(batch) < self._most_items:
             call = self._waiting.popleft()
-            if call.key in batch:
+            key, _, size, answer = call
+            if key in batch:
                 later.append(call)
-            elif call.answer.done():  # its caller has gone, and nothing was asked of the store yet
-                self._bytes -= call.size
-            else:
-                batch[call.key] = call
-                self._bytes -= call.size
+                continue
+            self._bytes -= size
+            if not answer.done():  # else its caller has gone, and nothing was asked of the store yet
+                batch[key] = call
         self._waiting.extendleft(reversed(later))
         return [batch[key] for key in sorted(batch)] if len(batch) > 1 else list(batch.values())
 
@@ -145,7 +142,7 @@ class Coalescer(Generic[Item, Result]):
         if not batch:
             return
         try:
-            results = await self._try([call.item for call in batch])
+            results = await self._try([item for _, item, _, _ in batch])
             if len(results) != len(batch):  # whoever waited for a missing one would wait for ever
                 raise RuntimeError(f"the store gave {len(results)} answers to {len(batch)} calls")
         except StoreDataError as error:
@@ -157,15 +154,15 @@ class Coalescer(Generic[Item, Result]):
         except Exception as error:  # noqa: BLE001 - every caller gets what the verb raised, whatever it is
             _fail(batch, error)
         except BaseException:
-            for call in batch:
-                call.answer.cancel()
+            for _, _, _, answer in batch:
+                answer.cancel()
             raise
         else:
-            for call, result in zip(batch, results, strict=True):
-                if not call.answer.done():
-                    call.answer.set_result(result)
+            for (_, item, _, answer), result in zip(batch, results, strict=True):
+                if not answer.done():
+                    answer.set_result(result)
                 elif self._unclaimed is not None:
-                    self._unclaimed(call.item, result)
+                    self._unclaimed(item, result)
 
     async def _try(self, items: list[Item]) -> list[Result]:
         pause = FIRST_BUSY_PAUSE
@@ -179,11 +176,11 @@ class Coalescer(Generic[Item, Result]):
 
 
 def _fail(batch: list[_Call[Any, Any]], error: Exception) -> None:
-    for call in batch:
-        if not call.answer.done():
+    for _, _, _, answer in batch:
+        if not answer.done():
             # An exception per caller: one shared instance would collect the traceback of every one of them.
             own = error if len(batch) == 1 else _copy(error)
-            call.answer.set_exception(own)
+            answer.set_exception(own)
 
 
 def _copy(error: Exception) -> Exception:

@@ -9,7 +9,7 @@ import pytest
 from airweave_webhooks import ConfigurationError, MemoryStore, SQLiteStore
 from airweave_webhooks.errors import Busy, StoreDataError, StoreUnavailable
 from airweave_webhooks.stores import sqlite_schema, store_from_url
-from airweave_webhooks.stores.base import Settle
+from airweave_webhooks.stores.base import Origin, Settle
 from airweave_webhooks.testing.contracts import a_claim, lease_of, opened
 
 pytestmark = pytest.mark.anyio
@@ -183,6 +183,22 @@ async def test_a_settle_is_synced_and_a_lease_is_not(tmp_path: Path) -> None:
         assert synchronous() == 2  # FULL
         await store.claim([a_claim("msg_2")._replace(into="done", reason="ignored")])
         assert synchronous() == 2
+
+
+async def test_what_a_new_row_lacks_is_null_and_bytes_are_blobs(tmp_path: Path) -> None:
+    """The indexes of what waits in line hold only what has an order; an empty body is held, a missing one is not."""
+    async with opened(lambda: SQLiteStore(tmp_path / "a.db")) as store:
+        waiting = a_claim("waiting")._replace(into="pending", body=b"", origin=Origin(1))
+        in_line = a_claim("in_line")._replace(into="dead", reason="drift", body=b"{}", origin=Origin(1, {}, "id=1"))
+        await store.claim([in_line, waiting])
+        await store.claim([a_claim("working")])
+        columns = "reason, order_key, sent_at, typeof(digest), typeof(token), typeof(body), body"
+        rows = connection_of(store).execute(f"SELECT {columns} FROM deliveries ORDER BY key").fetchall()
+    assert rows == [
+        ("drift", "id=1", 1, "blob", "blob", "blob", b"{}"),
+        (None, None, 1, "blob", "blob", "blob", b""),
+        (None, None, None, "blob", "blob", "null", None),
+    ]
 
 
 async def test_the_store_works_in_one_event_loop_after_another(tmp_path: Path) -> None:

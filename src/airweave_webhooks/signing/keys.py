@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 # What Svix's server accepts as the key of an HMAC endpoint, in decoded bytes.
 SHORTEST_SECRET = 24
 LONGEST_SECRET = 75
-SHA256_BLOCK = 64  # bytes
 ED25519_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
 
@@ -63,20 +61,11 @@ class SigningSecret:
                 f"the secret is too long: it holds {len(self.key)} bytes and the sender's server takes no"
                 f" more than {LONGEST_SECRET}. {WHERE_FROM}"
             )
-        # HMAC's two hashes (RFC 2104) with the key in them already: a message then costs two copies, which is half of
-        # `hmac.digest`. Every request pays for it.
-        key = self.key if len(self.key) <= SHA256_BLOCK else hashlib.sha256(self.key).digest()
-        padded = key.ljust(SHA256_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
     def sign(self, content: bytes) -> bytes:
         """Return the token that signs `content`: `v1,<base64>`."""
-        inner = self._inner.copy()
-        inner.update(content)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return b"v1," + base64.b64encode(outer.digest())
+        # As `standardwebhooks` does it, but in one call of OpenSSL, which costs a third: every request pays for it.
+        return b"v1," + base64.b64encode(hmac.digest(self.key, content, "sha256"))
 
     def verifies(self, content: bytes, tokens: Sequence[bytes]) -> bool:
         """Say whether one of `tokens` signs `content`; base64 that is not canonical never does."""

@@ -18,11 +18,18 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import include, path, re_path
 
 import django_databases  # noqa: F401 - sets Django up
-from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Receiver, SyncCompleted, natural_key
+from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Observer, Receiver, SyncCompleted, natural_key
 from airweave_webhooks.errors import ConfigurationError
-from airweave_webhooks.integrations.django import DjangoStore, get_receiver, receiver_view, receiver_view_sync
+from airweave_webhooks.integrations.django import (
+    DjangoStore,
+    configuration,
+    get_receiver,
+    receiver_view,
+    receiver_view_sync,
+)
 from airweave_webhooks.integrations.django.checks import TAG
 from airweave_webhooks.integrations.django.discovery import discover
+from airweave_webhooks.telemetry import LogBudget
 from conftest import OTHER_SECRET, SECRET, sign
 from http_cases import BODY
 
@@ -82,7 +89,7 @@ def ids(receiver: Receiver) -> list[str]:
 
 def test_every_key_reaches_the_receiver() -> None:
     """What the setting says is what the receiver is made of."""
-    store, observer = MemoryStore(), object()
+    store, observer = MemoryStore(), Observer()
     with describing(
         NAME="shop",
         SECRETS=[SECRET],
@@ -139,14 +146,34 @@ def test_modes() -> None:
         ({"STORE": "nonsense"}, "AIRWEAVE_WEBHOOKS: no store for 'nonsense'"),
         ({"MODE": "inlin"}, "did you mean 'inline'?"),
         ({"NAME": ""}, "AIRWEAVE_WEBHOOKS: Receiver(name='')"),
+        ({"NAME": 5}, "NAME takes a string, not a value of the type int"),
+        ({"SECRETS": SECRET.encode()}, "SECRETS takes a string, a list of them, or a callable, not a value of the"),
+        ({"SECRETS": [SECRET, None]}, "SECRETS takes a string, a list of them, or a callable, not"),
+        ({"RETIRED_SECRETS": None}, "RETIRED_SECRETS takes a string, or a list of them, not None"),
+        ({"STORE": None}, "STORE takes 'django', 'django:<alias>', a URL, or a Store, not None"),
+        ({"STORE": MemoryStore}, "not the class MemoryStore itself: write MemoryStore(…)"),
+        ({"MODE": Inbox}, "MODE takes 'inline', 'inbox', Inline(…) or Inbox(…), not the class Inbox itself"),
+        ({"KEY": "airweave_webhooks.natural_key"}, "KEY takes a function of the delivery, such as natural_key"),
+        ({"TOLERANCE": "300"}, "TOLERANCE takes a number of seconds, not a value of the type str"),
+        ({"RETENTION_DAYS": float("nan")}, "RETENTION_DAYS takes a number of days"),
+        ({"RETENTION_DAYS": True}, "RETENTION_DAYS takes a number of days, not a value of the type bool"),
+        ({"BODY_LIMITS": 1000}, "BODY_LIMITS takes BodyLimits(…), not a value of the type int"),
+        ({"OBSERVER": "shop.observer"}, "OBSERVER takes an Observer"),
+        ({"RECEIVER": own}, "RECEIVER takes the dotted path of a Receiver"),
+        ({"RECEIVER": "broken_module.receiver"}, "RECEIVER 'broken_module.receiver' cannot be imported: ZeroDivision"),
     ],
 )
-def test_what_cannot_work_is_refused(setting: dict[str, Any], said: str) -> None:
-    """The message says what to write instead, and `check` says it, too."""
+def test_what_cannot_work_is_refused(
+    setting: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says what to write instead, shows no secret, and `check` says it, too."""
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
     with describing(**setting):
         with pytest.raises(ConfigurationError) as raised:
             get_receiver()
         assert said in str(raised.value)
+        assert SECRET not in str(raised.value)
         found = "E002" if "defualt" in str(setting) else "E001"
         assert [message.id for message in run_checks()] == [f"airweave_webhooks.{found}"]
 
@@ -180,6 +207,13 @@ def test_an_error_in_handlers_is_raised_and_names_the_file(shop: Path, text: str
     with pytest.raises((ImportError, ArithmeticError, SyntaxError)) as raised:
         discover()
     assert [str(shop / "airweave_handlers.py") in note for note in raised.value.__notes__] == [True]
+
+
+def test_handlers_that_ask_for_the_receiver_too_early(shop: Path) -> None:
+    """It would be made without them, and nobody would notice."""
+    (shop / "airweave_handlers.py").write_text(f"{HANDLERS}\nget_receiver()\nthird = Router()")
+    with describing(), pytest.raises(ConfigurationError, match=r"shop\.airweave_handlers asks for the receiver while"):
+        discover()
 
 
 def test_apps_without_handlers_are_passed_over(shop: Path) -> None:
@@ -286,6 +320,9 @@ def test_a_tenant_in_the_url_needs_secrets_of_tenants() -> None:
     with urls(re_path(r"^(?P<tenant>[a-z]+)/", include([path("x", view)]))):
         assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
     assert found(receiver_view_sync(handled(secrets=lambda tenant: SECRET)), "<slug:tenant>/x") == []
+    for named in path("x", view, {"tenant": "acme"}), path("x", include([path("y", view)]), {"tenant": "acme"}):
+        with urls(named):
+            assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
 
 
 def test_the_receiver_of_the_settings_is_looked_at_when_a_view_leads_to_it() -> None:
@@ -351,3 +388,31 @@ def test_no_secret_is_503() -> None:
     headers: Any = sign(BODY)
     answer = view(RequestFactory(headers=headers).post("/", BODY, content_type="application/json"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [receiver_view, receiver_view_sync])
+async def test_a_setting_that_cannot_work_is_503(
+    make: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither an exception nor the sender's fault, and the log says why, but not without end."""
+    monkeypatch.setattr(configuration, "_budget", LogBudget())
+    with urls(path("x", make())), describing(MODE="inlin"):
+        for _ in range(100):
+            answer = await AsyncClient().post("/x", BODY, content_type="application/json")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+            assert answer.json() == {"status": "unavailable"}
+    said = [record.getMessage() for record in caplog.records if "did you mean 'inline'?" in record.getMessage()]
+    assert 0 < len(said) <= 60
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [receiver_view, receiver_view_sync])
+async def test_what_is_malformed_is_refused_whether_or_not_the_receiver_can_be_opened(make: Any) -> None:
+    """A stranger's request does not become the sender's to repeat, because a database is not there."""
+    with urls(path("x", make(handled(store="sqlite:////nowhere/deliveries.db")))):
+        assert (await AsyncClient().post("/x", BODY, content_type="application/json")).status_code == 400
+        headers: Any = sign(BODY)
+        del headers["content-type"]
+        answer = await AsyncClient().post("/x", BODY, content_type="application/json", headers=headers)
+        assert answer.status_code == 503

@@ -9,14 +9,17 @@ from django.core.signals import setting_changed
 from django.db.utils import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
+from airweave_webhooks.delivery import Reply
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.integrations.background import Background
-from airweave_webhooks.integrations.django import discovery
+from airweave_webhooks.integrations.django import discovery, setting_values
 from airweave_webhooks.integrations.django.running import background_of
 from airweave_webhooks.modes import Inbox, Inline, Mode
+from airweave_webhooks.pipeline import unavailable
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing.nearest import nearest
 from airweave_webhooks.stores import Store
+from airweave_webhooks.telemetry import LogBudget, logger
 
 SETTING: Final = "AIRWEAVE_WEBHOOKS"
 ARGUMENTS: Final = (
@@ -34,6 +37,7 @@ class _Made(NamedTuple):
 
 _made: _Made | None = None
 _changing: Final = threading.RLock()
+_budget: Final = LogBudget()
 
 
 def get_receiver() -> Receiver:
@@ -62,11 +66,18 @@ def made() -> _Made:
     return _made
 
 
+def refuse(error: ConfigurationError) -> Reply:
+    """Tell the log that there is no receiver, and why, and ask the sender to come again: it is not at fault."""
+    if _budget.take():
+        logger.error("there is no receiver, and the sender is asked to come again: %s", error)
+    return unavailable(error)
+
+
 def configured() -> dict[str, Any]:
     """The setting, when its keys are known.
 
     Raises:
-        ConfigurationError: it is no dict, or one of them is not.
+        ConfigurationError: it is no dict, one of them is not, or holds what it cannot.
     """
     found: object = getattr(settings, SETTING, {})
     if not isinstance(found, dict):
@@ -77,6 +88,8 @@ def configured() -> dict[str, Any]:
         if key not in known:
             hint = nearest(str(key).upper(), known) or f"; the keys are {', '.join(known)}"
             raise ConfigurationError(f"{SETTING}: there is no key {key!r}{hint}")
+        if problem := setting_values.problem(key, setting[key]):
+            raise ConfigurationError(f"{SETTING}: {problem}")
     if "RECEIVER" in setting and len(setting) > 1:
         others = ", ".join(sorted(setting.keys() - {"RECEIVER"}))
         raise ConfigurationError(
@@ -113,8 +126,9 @@ def _make(found: dict[str, Any]) -> Receiver:
 def _imported(path: str) -> Receiver:
     try:
         found = import_string(path)
-    except ImportError as error:
-        raise ConfigurationError(f"{SETTING}: RECEIVER {path!r} cannot be imported: {error}") from error
+    except Exception as error:  # the user's program
+        why = str(error) if isinstance(error, ImportError) else repr(error)
+        raise ConfigurationError(f"{SETTING}: RECEIVER {path!r} cannot be imported: {why}") from error
     if not isinstance(found, Receiver):
         raise ConfigurationError(f"{SETTING}: RECEIVER {path!r} is a {type(found).__name__}, not a Receiver")
     return found

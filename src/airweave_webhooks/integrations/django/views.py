@@ -17,7 +17,7 @@ from airweave_webhooks.integrations.background import Background
 from airweave_webhooks.integrations.django import configuration
 from airweave_webhooks.integrations.django.mounts import mark
 from airweave_webhooks.integrations.django.running import background_of
-from airweave_webhooks.integrations.incoming import Incoming, environ_headers, from_environ, read, receive
+from airweave_webhooks.integrations.incoming import Incoming, environ_headers, from_environ, read, receive, refuse
 from airweave_webhooks.receiver import Receiver
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -37,13 +37,16 @@ def receiver_view(receiver: Receiver | None = None) -> Callable[..., Coroutine[A
     async def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
         if request.method != "POST":
             return _no_delivery(request)
-        answering, background = where()
+        try:
+            answering, background = where()
+        except ConfigurationError as error:
+            return _response(configuration.refuse(error))
         incoming = _incoming(request)
         body = read(answering, incoming)
         try:
             reply = await background.wait_for(receive(answering, incoming, body, _text(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = answering.refuse(error)
+            reply = refuse(answering, body, error)
         return _response(reply)
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=True)
@@ -62,13 +65,16 @@ def receiver_view_sync(receiver: Receiver | None = None) -> Callable[..., HttpRe
     def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
         if request.method != "POST":
             return _no_delivery(request)
-        answering, background = where()
+        try:
+            answering, background = where()
+        except ConfigurationError as error:
+            return _response(configuration.refuse(error))
         incoming = _incoming(request)
         body = read(answering, incoming)
         try:
             reply = background.run(receive(answering, incoming, body, _text(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = answering.refuse(error)
+            reply = refuse(answering, body, error)
         return _response(reply)
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=False)

@@ -147,3 +147,10 @@ async def test_a_client_that_hangs_up_loses_nothing(shop: Shop, path: str, tmp_p
             assert attempt.outcome == "duplicate"
         assert shop.effects == [message.id]
         assert "Traceback" not in served.log
+
+
+def test_a_test_database_can_be_dropped(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """`manage.py test` ends well, though receivers are open, and connections of async handlers live long."""
+    with postgres_database(postgres_server.url) as database:
+        shop = Shop(postgres_server.url, {**database, "CONN_MAX_AGE": None}, tmp_path)
+        assert "Ran 2 tests" in shop.manage("test", "failure.django_shop.posting", "--noinput")

@@ -4,7 +4,11 @@ import threading
 import weakref
 from typing import Final
 
+from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
 from airweave_webhooks.integrations.background import Background
+from airweave_webhooks.integrations.django import connections
 from airweave_webhooks.receiver import Receiver
 
 # A background holds its receiver, so an id stands for the same receiver as long as it is in here.
@@ -19,3 +23,17 @@ def background_of(receiver: Receiver) -> Background:
         if background is None:
             background = _running[id(receiver)] = Background(receiver)
         return background
+
+
+def _close_for_the_test_runner(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Close what runs before a test database is dropped, which no server does to one that is in use.
+
+    Nothing else connects to a server without a database. What comes later opens what it needs again.
+    """
+    if connection.alias == NO_DB_ALIAS:
+        for background in list(_running.values()):
+            background.close()
+        connections.close_those_of_async_handlers()
+
+
+connection_created.connect(_close_for_the_test_runner, dispatch_uid=__name__)

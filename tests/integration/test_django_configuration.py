@@ -147,8 +147,13 @@ def test_modes() -> None:
         ({"MODE": "inlin"}, "did you mean 'inline'?"),
         ({"NAME": ""}, "AIRWEAVE_WEBHOOKS: Receiver(name='')"),
         ({"NAME": 5}, "NAME takes a string, not a value of the type int"),
-        ({"SECRETS": SECRET.encode()}, "SECRETS takes a string, a list of them, or a callable, not a value of the"),
-        ({"SECRETS": [SECRET, None]}, "SECRETS takes a string, a list of them, or a callable, not"),
+        (
+            {"SECRETS": SECRET.encode()},
+            "SECRETS takes a string, a list of them, or a callable of the tenant or of nothing, not",
+        ),
+        ({"SECRETS": [SECRET, None]}, "of the tenant or of nothing, not a value of the type list"),
+        ({"SECRETS": lambda tenant, more: SECRET}, "of the tenant or of nothing, not a value of the type function"),
+        ({"SECRETS": str}, "of the tenant or of nothing, not the class str itself"),
         ({"RETIRED_SECRETS": None}, "RETIRED_SECRETS takes a string, or a list of them, not None"),
         ({"STORE": None}, "STORE takes 'django', 'django:<alias>', a URL, or a Store, not None"),
         ({"STORE": MemoryStore}, "not the class MemoryStore itself: write MemoryStore(…)"),
@@ -176,6 +181,30 @@ def test_what_cannot_work_is_refused(
         assert SECRET not in str(raised.value)
         found = "E002" if "defualt" in str(setting) else "E001"
         assert [message.id for message in run_checks()] == [f"airweave_webhooks.{found}"]
+
+
+@pytest.mark.parametrize("make", [get_receiver, receiver_view, receiver_view_sync, lambda: receiver_view_sync(own)])
+def test_without_the_app_it_does_not_start(make: Any) -> None:
+    """Nobody would look after the connections of handlers, and nobody would check."""
+    with (
+        override_settings(INSTALLED_APPS=["django.contrib.contenttypes"]),
+        pytest.raises(ConfigurationError, match=r"write 'airweave_webhooks\.integrations\.django' into INSTALLED_APPS"),
+    ):
+        make()
+
+
+def test_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In settings and models there are no apps yet whose handlers could be found."""
+    monkeypatch.setattr(apps, "ready", False)
+    with pytest.raises(ConfigurationError, match="has not loaded the project's apps yet"):
+        get_receiver()
+
+
+def test_a_database_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django puts a dummy in its place, which complains when it is used."""
+    monkeypatch.setitem(settings.DATABASES, "default", {})
+    with describing(), pytest.raises(ConfigurationError, match="has no ENGINE"):
+        get_receiver()
 
 
 def test_the_setting_is_a_dict() -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, cast
 
+from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.db.utils import DEFAULT_DB_ALIAS
@@ -22,11 +23,13 @@ from airweave_webhooks.stores import Store
 from airweave_webhooks.telemetry import LogBudget, logger
 
 SETTING: Final = "AIRWEAVE_WEBHOOKS"
+APP: Final = "airweave_webhooks.integrations.django"
 ARGUMENTS: Final = (
     *("NAME", "SECRETS", "RETIRED_SECRETS", "STORE", "MODE", "KEY", "TOLERANCE", "RETENTION_DAYS"),
     *("BODY_LIMITS", "OBSERVER"),
 )
 """What a receiver is made of: the keys that are arguments of `Receiver`, in lower case."""
+_NO_ENGINE: Final = "django.db.backends.dummy"
 _MODES: Final[Mapping[str, type[Mode]]] = {"inline": Inline, "inbox": Inbox}
 
 
@@ -58,12 +61,28 @@ def made() -> _Made:
         ConfigurationError: as `get_receiver`.
     """
     global _made  # noqa: PLW0603 - one for the process
+    require_app()
     if _made is None:
         with _changing:
             if _made is None:
                 receiver = _make(configured())
                 _made = _Made(receiver, background_of(receiver))
     return _made
+
+
+def require_app() -> None:
+    """See to it that the app is installed: without it nobody looks after connections, and there are no tables.
+
+    Raises:
+        ConfigurationError: it is not, or it is too early to say.
+    """
+    if not apps.ready:
+        raise ConfigurationError(
+            "Django has not loaded the project's apps yet: make the view in the URLs, and call get_receiver() where it"
+            " is needed, not in a module of settings or models"
+        )
+    if not apps.is_installed(APP):
+        raise ConfigurationError(f"the app is not installed: write {APP!r} into INSTALLED_APPS of the settings")
 
 
 def refuse(error: ConfigurationError) -> Reply:
@@ -143,6 +162,8 @@ def _store(value: str | Store) -> str | Store:
             f"{SETTING}: STORE {value!r} means the database {alias!r}, which DATABASES does not have"
             f"{nearest(alias, list(settings.DATABASES))}"
         )
+    if settings.DATABASES[alias].get("ENGINE", _NO_ENGINE) == _NO_ENGINE:
+        raise ConfigurationError(f"{SETTING}: STORE means the database {alias!r}, which has no ENGINE in DATABASES")
     from airweave_webhooks.integrations.django.store import DjangoStore  # noqa: PLC0415 - it imports models
 
     return DjangoStore(alias)

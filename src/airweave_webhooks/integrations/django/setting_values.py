@@ -1,5 +1,6 @@
 """What the keys of AIRWEAVE_WEBHOOKS hold: no type checker reads settings, so it is said here."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
@@ -33,6 +34,15 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, str) or (many and all(map(_is_text, cast("list[object]", value))))
 
 
+def _is_lookup(value: Any) -> bool:
+    try:
+        signature = inspect.signature(value)
+        signature.bind(*["tenant"][: len(signature.parameters)])
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -48,7 +58,8 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 _KINDS: Final[Mapping[str, _Kind]] = {
     "NAME": _Kind("a string", _is_text),
     "SECRETS": _Kind(
-        "a string, a list of them, or a callable", _or_none(lambda value: callable(value) or _is_texts(value))
+        "a string, a list of them, or a callable of the tenant or of nothing",
+        _or_none(lambda value: _is_texts(value) or _is_lookup(value)),
     ),
     "RETIRED_SECRETS": _Kind("a string, or a list of them", _is_texts),
     "STORE": _Kind("'django', 'django:<alias>', a URL, or a Store", _is_store),

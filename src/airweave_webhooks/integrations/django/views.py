@@ -31,6 +31,9 @@ def receiver_view(receiver: Receiver | None = None) -> Callable[..., Coroutine[A
 
     Args:
         receiver: what answers, instead of the one that the setting AIRWEAVE_WEBHOOKS describes.
+
+    Raises:
+        ConfigurationError: the app is not in INSTALLED_APPS, or Django has not loaded the apps yet.
     """
     where = _where(receiver)
 
@@ -59,6 +62,9 @@ def receiver_view_sync(receiver: Receiver | None = None) -> Callable[..., HttpRe
 
     Args:
         receiver: as for `receiver_view`.
+
+    Raises:
+        ConfigurationError: as `receiver_view`.
     """
     where = _where(receiver)
 
@@ -81,6 +87,7 @@ def receiver_view_sync(receiver: Receiver | None = None) -> Callable[..., HttpRe
 
 
 def _where(receiver: Receiver | None) -> Where:
+    configuration.require_app()
     if receiver is None:
         return configuration.made
     fixed = receiver, background_of(receiver)

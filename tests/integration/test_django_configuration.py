@@ -327,6 +327,14 @@ def test_handlers_that_cannot_be_wired() -> None:
     assert found(receiver_view_sync(receiver)) == ["E004"]
 
 
+def test_two_receivers_that_nothing_tells_apart() -> None:
+    """Only one of them could be open; with a name or a store of its own each can."""
+    for name, ids_of_messages in {"default": ["airweave_webhooks.E007"], "other": []}.items():
+        views = [receiver_view_sync(handled()), receiver_view_sync(handled(name=name))]
+        with urls(*(path(f"{number}", view) for number, view in enumerate(views))):
+            assert [message.id for message in run_checks()] == ids_of_messages
+
+
 def test_stores_that_do_not_fit() -> None:
     """Memory in production, and an inbox on it anywhere."""
     memory = handled(store="memory:")

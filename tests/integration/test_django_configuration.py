@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import threading
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
-from django.core import checks
-from django.core.checks import CheckMessage
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from django.urls import include, path, re_path
+from django.urls import path
 
-import django_databases  # noqa: F401 - sets Django up
 from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Observer, Receiver, SyncCompleted, natural_key
 from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.integrations.django import (
@@ -27,10 +23,10 @@ from airweave_webhooks.integrations.django import (
     receiver_view,
     receiver_view_sync,
 )
-from airweave_webhooks.integrations.django.checks import TAG
 from airweave_webhooks.integrations.django.discovery import discover
 from airweave_webhooks.telemetry import LogBudget
 from conftest import OTHER_SECRET, SECRET, sign
+from django_describing import bare_project, describing, handled, run_checks, urls
 from http_cases import BODY
 
 HERE = __name__
@@ -40,13 +36,8 @@ own = Receiver(name="own", secrets=SECRET)
 @pytest.fixture(autouse=True)
 def project_that_is_not_set_up_yet() -> Iterator[None]:
     """It has the app, and nothing else."""
-    with override_settings(AIRWEAVE_WEBHOOKS={}, ROOT_URLCONF=None, MIDDLEWARE=[]):
-        del settings.AIRWEAVE_WEBHOOKS
+    with bare_project():
         yield
-
-
-def describing(**setting: Any) -> Any:
-    return override_settings(AIRWEAVE_WEBHOOKS=setting)
 
 
 @pytest.fixture
@@ -256,115 +247,6 @@ def test_discovery_is_part_of_the_start(shop: Path, capsys: pytest.CaptureFixtur
     (shop / "airweave_handlers.py").write_text("print('imported')")
     apps.get_app_config("airweave_webhooks").ready()
     assert capsys.readouterr().out == "imported\n"
-
-
-# What `manage.py check` says.
-
-
-def run_checks(*, deploy: bool = False) -> list[CheckMessage]:
-    return list(checks.run_checks(tags=[TAG], include_deployment_checks=deploy))
-
-
-def urls(*patterns: Any) -> Any:
-    module = types.ModuleType("some_urls")
-    module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
-    return override_settings(ROOT_URLCONF=module)
-
-
-def handled(**arguments: Any) -> Receiver:
-    """A receiver that nothing is to be said of, but for what `arguments` change."""
-    receiver = Receiver(**{"secrets": SECRET, "store": DjangoStore(), **arguments})
-
-    @receiver.on("sync.completed")
-    def handle(event: SyncCompleted) -> None: ...
-
-    return receiver
-
-
-def found(view: Any, pattern: str = "x", *, deploy: bool = False, **settings: Any) -> list[str]:
-    """The ids of what is said of a view."""
-    with urls(path("", include([path(pattern, view)]))), override_settings(**settings):
-        messages = run_checks(deploy=deploy)
-        assert all(message.hint for message in messages)
-        return [str(message.id).removeprefix("airweave_webhooks.") for message in messages]
-
-
-def test_a_project_that_is_not_set_up_yet_has_no_errors() -> None:
-    """Neither `migrate` nor `makemigrations` is kept from running: without a setting, URLs, secret or handlers."""
-    assert run_checks() == []
-    with describing():
-        assert [message.level for message in run_checks()] == [checks.WARNING] * 2
-
-
-def test_what_is_right_is_passed() -> None:
-    """Nothing is said of a view that fits."""
-    assert found(receiver_view_sync(handled()), WSGI_APPLICATION="x") == []
-    assert found(receiver_view(handled()), ASGI_APPLICATION="x") == []
-    assert found(receiver_view(handled()), ASGI_APPLICATION="x", WSGI_APPLICATION="y", deploy=True) == []
-
-
-def test_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warning while one develops, an error where it is deployed; the environment is asked."""
-    view = receiver_view_sync(handled(secrets=None))
-    assert found(view) == ["W001"]
-    assert sorted(found(view, deploy=True)) == ["E005", "W001"]
-    monkeypatch.setenv("AIRWEAVE_WEBHOOK_SECRET", SECRET)
-    assert found(view, deploy=True) == []
-
-
-def test_no_handlers() -> None:
-    """A receiver without any does nothing."""
-    assert found(receiver_view_sync(Receiver(secrets=SECRET, store=DjangoStore()))) == ["W002"]
-
-
-def test_handlers_that_cannot_be_wired() -> None:
-    """What would fail with the first delivery is said before."""
-    receiver = Receiver(secrets=SECRET, store=DjangoStore())
-
-    @receiver.on("sync.completed")
-    def handle(missing: Path) -> None: ...
-
-    assert found(receiver_view_sync(receiver)) == ["E004"]
-
-
-def test_two_receivers_that_nothing_tells_apart() -> None:
-    """Only one of them could be open; with a name or a store of its own each can."""
-    for name, ids_of_messages in {"default": ["airweave_webhooks.E007"], "other": []}.items():
-        views = [receiver_view_sync(handled()), receiver_view_sync(handled(name=name))]
-        with urls(*(path(f"{number}", view) for number, view in enumerate(views))):
-            assert [message.id for message in run_checks()] == ids_of_messages
-
-
-def test_stores_that_do_not_fit() -> None:
-    """Memory in production, and an inbox on it anywhere."""
-    memory = handled(store="memory:")
-    assert found(receiver_view_sync(memory), DEBUG=False) == ["W003"]
-    assert found(receiver_view_sync(memory), DEBUG=True) == []
-    assert found(receiver_view_sync(handled(store="memory:", mode=Inbox()))) == ["E003"]
-    assert found(receiver_view_sync(handled(store="sqlite:///x.db", mode=Inbox()))) == []
-
-
-def test_views_that_do_not_fit_the_server() -> None:
-    """The async view where there is WSGI alone, the sync view where there is ASGI."""
-    assert found(receiver_view(handled()), WSGI_APPLICATION="x") == ["W004"]
-    assert found(receiver_view_sync(handled()), ASGI_APPLICATION="x") == ["W005"]
-
-
-def test_a_tenant_in_the_url_needs_secrets_of_tenants() -> None:
-    """Otherwise any tenant could sign for another."""
-    view = receiver_view_sync(handled())
-    assert found(view, "<slug:tenant>/x") == ["E006"]
-    with urls(re_path(r"^(?P<tenant>[a-z]+)/", include([path("x", view)]))):
-        assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
-    assert found(receiver_view_sync(handled(secrets=lambda tenant: SECRET)), "<slug:tenant>/x") == []
-    for named in path("x", view, {"tenant": "acme"}), path("x", include([path("y", view)]), {"tenant": "acme"}):
-        with urls(named):
-            assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
-
-
-def test_the_receiver_of_the_settings_is_looked_at_when_a_view_leads_to_it() -> None:
-    """Also where there is no setting: then all of it is by default."""
-    assert sorted(found(receiver_view_sync())) == ["W001", "W002"]
 
 
 # In tests of a project.

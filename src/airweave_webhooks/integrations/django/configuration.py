@@ -1,6 +1,7 @@
 """The setting AIRWEAVE_WEBHOOKS, and the receiver that it describes."""
 
 import threading
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, cast
 
@@ -146,7 +147,8 @@ def _imported(path: str) -> Receiver:
     try:
         found = import_string(path)
     except Exception as error:  # the user's program
-        why = str(error) if isinstance(error, ImportError) else repr(error)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        why = str(error) if isinstance(error, ImportError) else f'{error!r} in "{place.filename}", line {place.lineno}'
         raise ConfigurationError(f"{SETTING}: RECEIVER {path!r} cannot be imported: {why}") from error
     if not isinstance(found, Receiver):
         raise ConfigurationError(f"{SETTING}: RECEIVER {path!r} is a {type(found).__name__}, not a Receiver")

@@ -15,6 +15,8 @@ import httpx
 from conftest import SECRET
 
 PATIENCE = 60.0
+# On a loaded machine a client would send on a connection that the server is just about to close.
+KEPT = {"gunicorn": ["--keep-alive=60"], "uvicorn": ["--timeout-keep-alive=60"]}
 RUNNING = re.compile(r"(?:running on|Listening at:|development server at) (http://[\d.:]+\d)")
 
 
@@ -58,9 +60,17 @@ class Project:
     def command(self, server: str, *options: str) -> list[str]:
         match server:
             case "gunicorn":
-                return ["gunicorn", f"{self._package}.wsgi", "--bind=127.0.0.1:0", "--no-control-socket", *options]
+                fixed = ["--bind=127.0.0.1:0", "--no-control-socket", *KEPT["gunicorn"]]
+                return ["gunicorn", f"{self._package}.wsgi", *fixed, *options]
             case "uvicorn":
-                return ["uvicorn", f"{self._package}.asgi:application", "--port=0", "--lifespan=off", *options]
+                return [
+                    "uvicorn",
+                    f"{self._package}.asgi:application",
+                    "--port=0",
+                    "--lifespan=off",
+                    *KEPT["uvicorn"],
+                    *options,
+                ]
             case _:
                 return ["django", "runserver", "127.0.0.1:0", "--noreload", *options]
 

@@ -147,3 +147,28 @@ async def test_a_client_that_hangs_up_loses_nothing(shop: Shop, path: str, tmp_p
             assert attempt.outcome == "duplicate"
         assert shop.effects == [message.id]
         assert "Traceback" not in served.log
+
+
+async def test_a_server_that_is_stopped_lets_handlers_finish(shop: Shop, tmp_path: Path) -> None:
+    """uvicorn ends its process by a signal, which would cut them off: the receiver is closed before."""
+    with shop.served("uvicorn", "--lifespan=on") as served:
+        async with sending(served, "/webhooks/async") as sender:
+            message = sender.message(body("gated"))
+            asking = asyncio.create_task(sender.attempt(message))
+            await until((tmp_path / "started").exists, "the handler has started")
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        served.process.terminate()
+        await until(lambda: "Waiting for application shutdown" in served.log, "the server stops")
+        (tmp_path / "gate").touch()
+        await asyncio.to_thread(served.process.wait, 30)
+        assert "Traceback" not in served.log
+    assert shop.effects == [message.id]
+    assert shop.query("SELECT state FROM airweave_webhooks_delivery") == [("done",)]
+
+
+def test_a_test_database_can_be_dropped(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """`manage.py test` ends well, though receivers are open, and connections of async handlers live long."""
+    with postgres_database(postgres_server.url) as database:
+        shop = Shop(postgres_server.url, {**database, "CONN_MAX_AGE": None}, tmp_path)
+        assert "Ran 2 tests" in shop.manage("test", "failure.django_shop.posting", "--noinput")

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import threading
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,22 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
-from django.core import checks
-from django.core.checks import CheckMessage
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from django.urls import include, path, re_path
+from django.urls import path
 
-import django_databases  # noqa: F401 - sets Django up
-from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Receiver, SyncCompleted, natural_key
+from airweave_webhooks import BodyLimits, Inbox, Inline, MemoryStore, Observer, Receiver, SyncCompleted, natural_key
 from airweave_webhooks.errors import ConfigurationError
-from airweave_webhooks.integrations.django import DjangoStore, get_receiver, receiver_view, receiver_view_sync
-from airweave_webhooks.integrations.django.checks import TAG
+from airweave_webhooks.integrations.django import (
+    DjangoStore,
+    configuration,
+    get_receiver,
+    receiver_view,
+    receiver_view_sync,
+)
 from airweave_webhooks.integrations.django.discovery import discover
+from airweave_webhooks.telemetry import LogBudget
 from conftest import OTHER_SECRET, SECRET, sign
+from django_describing import bare_project, describing, handled, run_checks, urls
 from http_cases import BODY
 
 HERE = __name__
@@ -33,13 +36,8 @@ own = Receiver(name="own", secrets=SECRET)
 @pytest.fixture(autouse=True)
 def project_that_is_not_set_up_yet() -> Iterator[None]:
     """It has the app, and nothing else."""
-    with override_settings(AIRWEAVE_WEBHOOKS={}, ROOT_URLCONF=None, MIDDLEWARE=[]):
-        del settings.AIRWEAVE_WEBHOOKS
+    with bare_project():
         yield
-
-
-def describing(**setting: Any) -> Any:
-    return override_settings(AIRWEAVE_WEBHOOKS=setting)
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ def ids(receiver: Receiver) -> list[str]:
 
 def test_every_key_reaches_the_receiver() -> None:
     """What the setting says is what the receiver is made of."""
-    store, observer = MemoryStore(), object()
+    store, observer = MemoryStore(), Observer()
     with describing(
         NAME="shop",
         SECRETS=[SECRET],
@@ -139,16 +137,65 @@ def test_modes() -> None:
         ({"STORE": "nonsense"}, "AIRWEAVE_WEBHOOKS: no store for 'nonsense'"),
         ({"MODE": "inlin"}, "did you mean 'inline'?"),
         ({"NAME": ""}, "AIRWEAVE_WEBHOOKS: Receiver(name='')"),
+        ({"NAME": 5}, "NAME takes a string, not a value of the type int"),
+        (
+            {"SECRETS": SECRET.encode()},
+            "SECRETS takes a string, a list of them, or a callable of the tenant or of nothing, not",
+        ),
+        ({"SECRETS": [SECRET, None]}, "of the tenant or of nothing, not a value of the type list"),
+        ({"SECRETS": lambda tenant, more: SECRET}, "of the tenant or of nothing, not a value of the type function"),
+        ({"SECRETS": str}, "of the tenant or of nothing, not the class str itself"),
+        ({"RETIRED_SECRETS": None}, "RETIRED_SECRETS takes a string, or a list of them, not None"),
+        ({"STORE": None}, "STORE takes 'django', 'django:<alias>', a URL, or a Store, not None"),
+        ({"STORE": MemoryStore}, "not the class MemoryStore itself: write MemoryStore(…)"),
+        ({"MODE": Inbox}, "MODE takes 'inline', 'inbox', Inline(…) or Inbox(…), not the class Inbox itself"),
+        ({"KEY": "airweave_webhooks.natural_key"}, "KEY takes a function of the delivery, such as natural_key"),
+        ({"TOLERANCE": "300"}, "TOLERANCE takes a number of seconds, not a value of the type str"),
+        ({"RETENTION_DAYS": float("nan")}, "RETENTION_DAYS takes a number of days"),
+        ({"RETENTION_DAYS": True}, "RETENTION_DAYS takes a number of days, not a value of the type bool"),
+        ({"BODY_LIMITS": 1000}, "BODY_LIMITS takes BodyLimits(…), not a value of the type int"),
+        ({"OBSERVER": "shop.observer"}, "OBSERVER takes an Observer"),
+        ({"RECEIVER": own}, "RECEIVER takes the dotted path of a Receiver"),
+        ({"RECEIVER": "broken_module.receiver"}, "RECEIVER 'broken_module.receiver' cannot be imported: ZeroDivision"),
     ],
 )
-def test_what_cannot_work_is_refused(setting: dict[str, Any], said: str) -> None:
-    """The message says what to write instead, and `check` says it, too."""
+def test_what_cannot_work_is_refused(
+    setting: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says what to write instead, shows no secret, and `check` says it, too."""
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
     with describing(**setting):
         with pytest.raises(ConfigurationError) as raised:
             get_receiver()
         assert said in str(raised.value)
+        assert SECRET not in str(raised.value)
         found = "E002" if "defualt" in str(setting) else "E001"
         assert [message.id for message in run_checks()] == [f"airweave_webhooks.{found}"]
+
+
+@pytest.mark.parametrize("make", [get_receiver, receiver_view, receiver_view_sync, lambda: receiver_view_sync(own)])
+def test_without_the_app_it_does_not_start(make: Any) -> None:
+    """Nobody would look after the connections of handlers, and nobody would check."""
+    with (
+        override_settings(INSTALLED_APPS=["django.contrib.contenttypes"]),
+        pytest.raises(ConfigurationError, match=r"write 'airweave_webhooks\.integrations\.django' into INSTALLED_APPS"),
+    ):
+        make()
+
+
+def test_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In settings and models there are no apps yet whose handlers could be found."""
+    monkeypatch.setattr(apps, "ready", False)
+    with pytest.raises(ConfigurationError, match="has not loaded the project's apps yet"):
+        get_receiver()
+
+
+def test_a_database_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django puts a dummy in its place, which complains when it is used."""
+    monkeypatch.setitem(settings.DATABASES, "default", {})
+    with describing(), pytest.raises(ConfigurationError, match="has no ENGINE"):
+        get_receiver()
 
 
 def test_the_setting_is_a_dict() -> None:
@@ -182,6 +229,13 @@ def test_an_error_in_handlers_is_raised_and_names_the_file(shop: Path, text: str
     assert [str(shop / "airweave_handlers.py") in note for note in raised.value.__notes__] == [True]
 
 
+def test_handlers_that_ask_for_the_receiver_too_early(shop: Path) -> None:
+    """It would be made without them, and nobody would notice."""
+    (shop / "airweave_handlers.py").write_text(f"{HANDLERS}\nget_receiver()\nthird = Router()")
+    with describing(), pytest.raises(ConfigurationError, match=r"shop\.airweave_handlers asks for the receiver while"):
+        discover()
+
+
 def test_apps_without_handlers_are_passed_over(shop: Path) -> None:
     """Most apps have none."""
     assert shop.exists()
@@ -193,104 +247,6 @@ def test_discovery_is_part_of_the_start(shop: Path, capsys: pytest.CaptureFixtur
     (shop / "airweave_handlers.py").write_text("print('imported')")
     apps.get_app_config("airweave_webhooks").ready()
     assert capsys.readouterr().out == "imported\n"
-
-
-# What `manage.py check` says.
-
-
-def run_checks(*, deploy: bool = False) -> list[CheckMessage]:
-    return list(checks.run_checks(tags=[TAG], include_deployment_checks=deploy))
-
-
-def urls(*patterns: Any) -> Any:
-    module = types.ModuleType("some_urls")
-    module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
-    return override_settings(ROOT_URLCONF=module)
-
-
-def handled(**arguments: Any) -> Receiver:
-    """A receiver that nothing is to be said of, but for what `arguments` change."""
-    receiver = Receiver(**{"secrets": SECRET, "store": DjangoStore(), **arguments})
-
-    @receiver.on("sync.completed")
-    def handle(event: SyncCompleted) -> None: ...
-
-    return receiver
-
-
-def found(view: Any, pattern: str = "x", *, deploy: bool = False, **settings: Any) -> list[str]:
-    """The ids of what is said of a view."""
-    with urls(path("", include([path(pattern, view)]))), override_settings(**settings):
-        messages = run_checks(deploy=deploy)
-        assert all(message.hint for message in messages)
-        return [str(message.id).removeprefix("airweave_webhooks.") for message in messages]
-
-
-def test_a_project_that_is_not_set_up_yet_has_no_errors() -> None:
-    """Neither `migrate` nor `makemigrations` is kept from running: without a setting, URLs, secret or handlers."""
-    assert run_checks() == []
-    with describing():
-        assert [message.level for message in run_checks()] == [checks.WARNING] * 2
-
-
-def test_what_is_right_is_passed() -> None:
-    """Nothing is said of a view that fits."""
-    assert found(receiver_view_sync(handled()), WSGI_APPLICATION="x") == []
-    assert found(receiver_view(handled()), ASGI_APPLICATION="x") == []
-    assert found(receiver_view(handled()), ASGI_APPLICATION="x", WSGI_APPLICATION="y", deploy=True) == []
-
-
-def test_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warning while one develops, an error where it is deployed; the environment is asked."""
-    view = receiver_view_sync(handled(secrets=None))
-    assert found(view) == ["W001"]
-    assert sorted(found(view, deploy=True)) == ["E005", "W001"]
-    monkeypatch.setenv("AIRWEAVE_WEBHOOK_SECRET", SECRET)
-    assert found(view, deploy=True) == []
-
-
-def test_no_handlers() -> None:
-    """A receiver without any does nothing."""
-    assert found(receiver_view_sync(Receiver(secrets=SECRET, store=DjangoStore()))) == ["W002"]
-
-
-def test_handlers_that_cannot_be_wired() -> None:
-    """What would fail with the first delivery is said before."""
-    receiver = Receiver(secrets=SECRET, store=DjangoStore())
-
-    @receiver.on("sync.completed")
-    def handle(missing: Path) -> None: ...
-
-    assert found(receiver_view_sync(receiver)) == ["E004"]
-
-
-def test_stores_that_do_not_fit() -> None:
-    """Memory in production, and an inbox on it anywhere."""
-    memory = handled(store="memory:")
-    assert found(receiver_view_sync(memory), DEBUG=False) == ["W003"]
-    assert found(receiver_view_sync(memory), DEBUG=True) == []
-    assert found(receiver_view_sync(handled(store="memory:", mode=Inbox()))) == ["E003"]
-    assert found(receiver_view_sync(handled(store="sqlite:///x.db", mode=Inbox()))) == []
-
-
-def test_views_that_do_not_fit_the_server() -> None:
-    """The async view where there is WSGI alone, the sync view where there is ASGI."""
-    assert found(receiver_view(handled()), WSGI_APPLICATION="x") == ["W004"]
-    assert found(receiver_view_sync(handled()), ASGI_APPLICATION="x") == ["W005"]
-
-
-def test_a_tenant_in_the_url_needs_secrets_of_tenants() -> None:
-    """Otherwise any tenant could sign for another."""
-    view = receiver_view_sync(handled())
-    assert found(view, "<slug:tenant>/x") == ["E006"]
-    with urls(re_path(r"^(?P<tenant>[a-z]+)/", include([path("x", view)]))):
-        assert [message.id for message in run_checks()] == ["airweave_webhooks.E006"]
-    assert found(receiver_view_sync(handled(secrets=lambda tenant: SECRET)), "<slug:tenant>/x") == []
-
-
-def test_the_receiver_of_the_settings_is_looked_at_when_a_view_leads_to_it() -> None:
-    """Also where there is no setting: then all of it is by default."""
-    assert sorted(found(receiver_view_sync())) == ["W001", "W002"]
 
 
 # In tests of a project.
@@ -351,3 +307,31 @@ def test_no_secret_is_503() -> None:
     headers: Any = sign(BODY)
     answer = view(RequestFactory(headers=headers).post("/", BODY, content_type="application/json"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [receiver_view, receiver_view_sync])
+async def test_a_setting_that_cannot_work_is_503(
+    make: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither an exception nor the sender's fault, and the log says why, but not without end."""
+    monkeypatch.setattr(configuration, "_budget", LogBudget())
+    with urls(path("x", make())), describing(MODE="inlin"):
+        for _ in range(100):
+            answer = await AsyncClient().post("/x", BODY, content_type="application/json")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+            assert answer.json() == {"status": "unavailable"}
+    said = [record.getMessage() for record in caplog.records if "did you mean 'inline'?" in record.getMessage()]
+    assert 0 < len(said) <= 60
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [receiver_view, receiver_view_sync])
+async def test_what_is_malformed_is_refused_whether_or_not_the_receiver_can_be_opened(make: Any) -> None:
+    """A stranger's request does not become the sender's to repeat, because a database is not there."""
+    with urls(path("x", make(handled(store="sqlite:////nowhere/deliveries.db")))):
+        assert (await AsyncClient().post("/x", BODY, content_type="application/json")).status_code == 400
+        headers: Any = sign(BODY)
+        del headers["content-type"]
+        answer = await AsyncClient().post("/x", BODY, content_type="application/json", headers=headers)
+        assert answer.status_code == 503

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from airweave_webhooks.delivery import Reply
-from airweave_webhooks.errors import BodyTooLarge, MalformedRequest, Refused
+from airweave_webhooks.errors import BodyTooLarge, ConfigurationError, MalformedRequest, Refused, Unavailable
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.signing import RawHeaders, raw_headers
 
@@ -49,6 +49,9 @@ def read(receiver: Receiver, incoming: Incoming) -> bytes | Refused:
         return error
     except OSError as error:
         return MalformedRequest(f"the client hung up, or was too slow, while the server read the body: {error!r}")
+    except Exception as error:  # noqa: BLE001 - gunicorn has errors of its own for chunks that are none
+        # Not what it says, which may quote the body.
+        return MalformedRequest(f"the server could not read the body: {type(error).__name__}")
 
 
 async def receive(receiver: Receiver, incoming: Incoming, body: bytes | Refused, tenant: str | None) -> Reply:
@@ -56,6 +59,11 @@ async def receive(receiver: Receiver, incoming: Incoming, body: bytes | Refused,
     if isinstance(body, bytes):
         return await receiver.handle(incoming.headers, body, tenant)
     return receiver.refuse(body)
+
+
+def refuse(receiver: Receiver, body: bytes | Refused, error: Unavailable | ConfigurationError) -> Reply:
+    """Answer where the receiver cannot be opened: what is wrong with a request stays so, and no retry would mend it."""
+    return receiver.refuse(body if isinstance(body, Refused) else error)
 
 
 def _read(incoming: Incoming, most: int) -> bytes:

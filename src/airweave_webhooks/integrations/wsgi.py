@@ -8,7 +8,7 @@ from airweave_webhooks.asgi import METHOD_NOT_ALLOWED
 from airweave_webhooks.delivery import Reply
 from airweave_webhooks.errors import ConfigurationError, Unavailable
 from airweave_webhooks.integrations.background import Background
-from airweave_webhooks.integrations.incoming import from_environ, read, receive
+from airweave_webhooks.integrations.incoming import from_environ, read, receive, refuse
 from airweave_webhooks.receiver import Receiver
 
 
@@ -48,7 +48,7 @@ class WSGIReceiver:
         try:
             return self._background.run(receive(self._receiver, incoming, body, tenant))
         except (Unavailable, ConfigurationError) as error:
-            return self._receiver.refuse(error)
+            return refuse(self._receiver, body, error)
 
     def close(self) -> None:
         """Let running handlers finish within the mode's grace, and close. Done for you at the end of the process."""

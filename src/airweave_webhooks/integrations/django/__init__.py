@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from airweave_webhooks.integrations.django.configuration import get_receiver
     from airweave_webhooks.integrations.django.marking import once
+    from airweave_webhooks.integrations.django.stopping import with_lifespan
     from airweave_webhooks.integrations.django.store import DjangoStore
     from airweave_webhooks.integrations.django.views import receiver_view, receiver_view_sync
 
-__all__ = ["DjangoStore", "get_receiver", "once", "receiver_view", "receiver_view_sync"]
+__all__ = ["DjangoStore", "get_receiver", "once", "receiver_view", "receiver_view_sync", "with_lifespan"]
 
 _MODULES: Final = {
     "DjangoStore": "store",
@@ -20,6 +21,7 @@ _MODULES: Final = {
     "once": "marking",
     "receiver_view": "views",
     "receiver_view_sync": "views",
+    "with_lifespan": "stopping",
 }
 """Where they are. No module has the name of what is in it: it would stand in its place from the first import on."""
 

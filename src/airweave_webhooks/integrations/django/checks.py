@@ -56,7 +56,8 @@ def check_setting(app_configs: Apps, **_: Any) -> list[CheckMessage]:  # noqa: A
 
 def check_receivers(app_configs: Apps, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
     """Whether each receiver has what it needs."""
-    return [message for receiver in _receivers() for message in _look_at(receiver)]
+    receivers = _receivers()
+    return [*_twins(receivers), *(message for receiver in receivers for message in _look_at(receiver))]
 
 
 def check_secrets(app_configs: Apps, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
@@ -90,6 +91,18 @@ def _receivers() -> list[Receiver]:
         except ConfigurationError:
             return found  # `check_setting` says why
     return list(dict.fromkeys(found))
+
+
+def _twins(receivers: Sequence[Receiver]) -> Iterator[CheckMessage]:
+    for number, receiver in enumerate(receivers):
+        if any(other.name == receiver.name and other.store == receiver.store for other in receivers[:number]):
+            yield checks.Error(
+                f"Another receiver has its name, {receiver.name!r}, and its store: whichever comes second answers every"
+                " delivery with 503.",
+                hint="Give each a NAME, or name=…, of its own.",
+                obj=receiver,
+                id="airweave_webhooks.E007",
+            )
 
 
 def _look_at(receiver: Receiver) -> Iterator[CheckMessage]:

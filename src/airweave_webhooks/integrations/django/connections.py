@@ -48,6 +48,12 @@ class _Thread:
         except Exception:
             logger.exception("a database connection that handlers used cannot be closed")
 
+    def close(self) -> None:
+        """Close its connections, from another thread."""
+        executor = SyncToAsync.context_to_thread_executor.get(self._context)
+        if executor is not None:
+            executor.submit(connections.close_all).result()
+
 
 class _Connections:
     """What `surroundings` asks for."""
@@ -58,6 +64,11 @@ class _Connections:
     def around_handlers(self) -> AbstractAsyncContextManager[None]:
         """Look after the thread of the async ORM."""
         return self._threads.setdefault(asyncio.get_running_loop(), _Thread()).used()
+
+    def close_those_of_async_handlers(self) -> None:
+        """Close them on every event loop; whoever uses them next connects again."""
+        for thread in list(self._threads.values()):
+            thread.close()
 
     def after_thread(self) -> None:
         """Close the connections of a sync handler."""
@@ -75,6 +86,9 @@ def close_dead_connections() -> None:
 
 
 _connections: Final = _Connections()
+
+
+close_those_of_async_handlers: Final = _connections.close_those_of_async_handlers
 
 
 def look_after() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from django.apps import apps
 from django.utils.module_loading import module_has_submodule
 
+from airweave_webhooks.errors import ConfigurationError
 from airweave_webhooks.receiver import Receiver
 from airweave_webhooks.routing import Router
 
@@ -19,6 +20,7 @@ def discover() -> list[ModuleType]:
     """Import what the installed apps have of it, in their order.
 
     Raises:
+        ConfigurationError: one of them is what asks.
         Exception: whatever one of them raises; a note says which file that is.
     """
     found: list[ModuleType] = []
@@ -31,6 +33,11 @@ def discover() -> list[ModuleType]:
         except Exception as error:
             error.add_note(f"raised by the handlers of the app {app.label!r}: {Path(app.path, MODULE)}.py")
             raise
+        if getattr(found[-1].__spec__, "_initializing", False):
+            raise ConfigurationError(
+                f"{name} asks for the receiver while it is being imported, so the receiver would lack its handlers:"
+                " call get_receiver() where it is needed, inside of a function"
+            )
     return found
 
 

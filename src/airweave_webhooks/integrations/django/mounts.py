@@ -45,7 +45,9 @@ def mounts() -> list[Mount]:
 def _below(resolver: URLResolver, prefix: str, *, names_tenant: bool) -> Iterator[Mount]:
     for entry in resolver.url_patterns:
         pattern = prefix + str(entry.pattern)
-        tenant = names_tenant or "tenant" in entry.pattern.converters or "(?P<tenant>" in str(entry.pattern)
+        extra = entry.default_kwargs if isinstance(entry, URLResolver) else entry.default_args
+        given = {*extra, *entry.pattern.converters}
+        tenant = names_tenant or "tenant" in given or "(?P<tenant>" in str(entry.pattern)
         if isinstance(entry, URLResolver):
             yield from _below(entry, pattern, names_tenant=tenant)
         elif isinstance(marked := getattr(entry.callback, _MARK, None), Marked):

@@ -17,7 +17,7 @@ from airweave_webhooks.integrations.background import Background
 from airweave_webhooks.integrations.django import configuration
 from airweave_webhooks.integrations.django.mounts import mark
 from airweave_webhooks.integrations.django.running import background_of
-from airweave_webhooks.integrations.incoming import Incoming, environ_headers, from_environ, read, receive
+from airweave_webhooks.integrations.incoming import Incoming, environ_headers, from_environ, read, receive, refuse
 from airweave_webhooks.receiver import Receiver
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -31,19 +31,25 @@ def receiver_view(receiver: Receiver | None = None) -> Callable[..., Coroutine[A
 
     Args:
         receiver: what answers, instead of the one that the setting AIRWEAVE_WEBHOOKS describes.
+
+    Raises:
+        ConfigurationError: the app is not in INSTALLED_APPS, or Django has not loaded the apps yet.
     """
     where = _where(receiver)
 
     async def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
         if request.method != "POST":
             return _no_delivery(request)
-        answering, background = where()
+        try:
+            answering, background = where()
+        except ConfigurationError as error:
+            return _response(configuration.refuse(error))
         incoming = _incoming(request)
         body = read(answering, incoming)
         try:
             reply = await background.wait_for(receive(answering, incoming, body, _text(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = answering.refuse(error)
+            reply = refuse(answering, body, error)
         return _response(reply)
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=True)
@@ -56,25 +62,32 @@ def receiver_view_sync(receiver: Receiver | None = None) -> Callable[..., HttpRe
 
     Args:
         receiver: as for `receiver_view`.
+
+    Raises:
+        ConfigurationError: as `receiver_view`.
     """
     where = _where(receiver)
 
     def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
         if request.method != "POST":
             return _no_delivery(request)
-        answering, background = where()
+        try:
+            answering, background = where()
+        except ConfigurationError as error:
+            return _response(configuration.refuse(error))
         incoming = _incoming(request)
         body = read(answering, incoming)
         try:
             reply = background.run(receive(answering, incoming, body, _text(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = answering.refuse(error)
+            reply = refuse(answering, body, error)
         return _response(reply)
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=False)
 
 
 def _where(receiver: Receiver | None) -> Where:
+    configuration.require_app()
     if receiver is None:
         return configuration.made
     fixed = receiver, background_of(receiver)

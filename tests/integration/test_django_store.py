@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -136,18 +135,6 @@ async def test_memory_is_not_durable() -> None:
     with pytest.raises(ConfigurationError, match="no inbox that outlives"):
         async with receiver:
             pass
-
-
-@pytest.fixture(params=["postgres", "mariadb"])
-def fragile(request: pytest.FixtureRequest) -> Iterator[PostgresServer | MariaDBServer]:
-    """A server that the test may stop, with a migrated database that Django calls `fragile`."""
-    server: PostgresServer | MariaDBServer = request.getfixturevalue(
-        "fragile_server" if request.param == "postgres" else "fragile_mariadb"
-    )
-    database = postgres_database(server.url) if isinstance(server, PostgresServer) else mariadb_database(server.address)
-    with database as settings, known("fragile", settings):
-        migrate("fragile")
-        yield server
 
 
 async def test_a_server_that_comes_and_goes(fragile: PostgresServer | MariaDBServer) -> None:

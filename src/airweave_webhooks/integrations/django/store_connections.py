@@ -1,7 +1,11 @@
 """The store's own connections to the project's database, and the database's clock."""
 
+import contextlib
+import os
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from django.db import connections
@@ -9,6 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 LOCK_PATIENCE: Final = 5
 """Seconds to wait for another transaction's lock, on PostgreSQL and MySQL: those of the store last milliseconds."""
+CONNECT_PATIENCE: Final = 3
+"""Seconds for a server to take a connection, unless the project says otherwise. Whole ones, as drivers want them."""
+CUT_AGAIN: Final = 1.0
+"""Seconds: whoever is silent may have become so between connecting and being known to be connected."""
 
 # Settings for the transaction that it begins, and the server's clock. A stricter durability of the project's stays.
 _NOW_OF_POSTGRES: Final = """
@@ -17,6 +25,9 @@ _NOW_OF_POSTGRES: Final = """
 """
 # Not `unix_timestamp(now(6))`: in the hour that a time zone has twice, that is the wrong one.
 _NOW_OF_MYSQL: Final = "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6))"
+
+# Drivers that Django itself supports, or that pass for one; others name their time-outs otherwise.
+_MYSQLS: Final = frozenset({"MySQLdb", "pymysql"})
 
 _DISK_OF_POSTGRES: Final = "SELECT pg_total_relation_size(%s::regclass)"
 _DISK_OF_MYSQL: Final = """
@@ -29,11 +40,12 @@ _DISK_OF_SQLITE: Final = """
 """
 
 
-def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
+def connection_for(using: str, patience: int, *, reading: bool) -> BaseDatabaseWrapper:
     """Make a connection that belongs to nobody else. It connects when it is first used.
 
     Args:
         using: the database's alias.
+        patience: seconds for which a server may be silent, where the driver can be told and the project does not.
         reading: whether it only reads.
     """
     project = connections[using]
@@ -48,8 +60,12 @@ def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
 
         options["isolation_level"] = IsolationLevel.READ_COMMITTED
         options.pop("pool", None)  # a connection that is kept for long belongs into no pool
+        options.setdefault("connect_timeout", CONNECT_PATIENCE)
     elif project.vendor == "mysql":
         options["isolation_level"] = "read committed"
+        if project.Database.__name__ in _MYSQLS:
+            silences = {"connect_timeout": CONNECT_PATIENCE, "read_timeout": patience, "write_timeout": patience}
+            options = silences | options
     return type(project)({**settings, "OPTIONS": options}, using)
 
 
@@ -62,6 +78,40 @@ def connect(connection: BaseDatabaseWrapper) -> None:
             if not getattr(connection, "mysql_is_mariadb", False):
                 # Or it would tell the disk's use of yesterday.
                 cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+
+
+@contextlib.contextmanager
+def bounded(connection: BaseDatabaseWrapper, patience: float) -> Generator[None]:
+    """For a block, wait for PostgreSQL no longer than so many seconds. Its drivers would wait for ever.
+
+    A server that is stopped still has a kernel that confirms what it gets, so no time-out of TCP's notices it.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        pause = patience
+        while not done.wait(pause):
+            _cut(connection)
+            pause = CUT_AGAIN
+
+    threading.Thread(target=watch, name="airweave-django-patience", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _cut(connection: BaseDatabaseWrapper) -> None:
+    """Wake up whoever waits for an answer: the connection is as if the server had closed it."""
+    driver: Any = connection.connection
+    if driver is None:
+        return
+    # Of a connection that is being closed, drivers raise errors of their own.
+    with contextlib.suppress(OSError, connection.Database.Error), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def hang_up(connection: BaseDatabaseWrapper) -> None:

@@ -109,7 +109,7 @@ async def counted(delivery: Delivery) -> None:
     _ledger.write("done", delivery.id)
 
 
-@receiver.on("sync.*", order_by="sync_job_id", source_type="ordered")
+@receiver.on("sync.*", order_by=None if _role == "inline" else "sync_job_id", source_type="ordered")
 async def ordered(delivery: Delivery) -> None:
     """Take a random time, one at a time of a job."""
     _ledger.write("start", delivery.id)

@@ -1,12 +1,16 @@
-"""`DjangoStore` and a server that falls silent, is killed, or comes back: how long it waits, and what is lost."""
+"""`DjangoStore` and a server that falls silent or dies, and a file that is locked: how long it waits, what is lost."""
 
 import asyncio
+import contextlib
 import os
+import shutil
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +18,7 @@ from airweave_webhooks.errors import StoreUnavailable
 from airweave_webhooks.integrations.django import DjangoStore, store_threads
 from airweave_webhooks.stores.base import Lease, Settle
 from airweave_webhooks.testing.contracts import a_claim, a_delivery, a_take, lease_of, opened
+from django_databases import known, sqlite_settings
 from servers.mariadb import MariaDBServer
 from servers.postgres import PostgresServer
 
@@ -122,3 +127,36 @@ async def test_a_server_that_dies_in_the_midst(fragile: PostgresServer | MariaDB
         assert settled == Counter(accepted)
         tallies = await store.tally("default")
         assert {(one.state, one.deliveries) for one in tallies} == {("done", len(accepted))}
+
+
+@pytest.fixture
+def in_use(tmp_path: Path, migrated_file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that has the file that Django calls `in use`, for which it waits up to a second."""
+    file = shutil.copy(migrated_file, tmp_path)
+    settings = {**sqlite_settings(file), "OPTIONS": {"timeout": 1}}
+    with known("in use", settings), contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
+
+
+async def test_a_file_that_another_transaction_writes_to(in_use: sqlite3.Connection) -> None:
+    """It is waited for as long as the project's time-out says, by each thread, and found free soon after it is."""
+    async with opened(lambda: DjangoStore("in use")) as store:
+        claim = a_claim()
+        lease = lease_of(claim, (await store.claim([claim]))[0])
+        assert await asyncio.to_thread(store.renew, [lease], 60.0) == [True]
+
+        def ask() -> list[Awaitable[Any]]:
+            return [store.claim([a_claim("other")]), asyncio.to_thread(store.renew, [lease], 60.0)]
+
+        in_use.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        asked = await asyncio.gather(*ask(), return_exceptions=True)
+        assert [type(error) for error in asked] == [StoreUnavailable] * 2
+        assert 1 <= time.monotonic() - began < BOUND
+        assert len(await store.tally("default")) == 1
+        waiting = asyncio.gather(*ask())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        in_use.execute("COMMIT")
+        ((claimed,), renewed) = await waiting
+        assert (claimed.verdict, renewed) == ("claimed", [True])

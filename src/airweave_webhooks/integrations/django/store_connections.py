@@ -15,6 +15,10 @@ LOCK_PATIENCE: Final = 5
 """Seconds to wait for another transaction's lock, on PostgreSQL and MySQL: those of the store last milliseconds."""
 CONNECT_PATIENCE: Final = 3
 """Seconds for a server to take a connection, unless the project says otherwise. Whole ones, as drivers want them."""
+FILE_PATIENCE: Final = 5.0
+"""What Python's `sqlite3` waits for if nobody says otherwise. Seconds."""
+SQLITES_PATIENCE: Final = 20
+"""Milliseconds of it that SQLite waits by itself. It sleeps ever longer, and would starve whoever came late."""
 CUT_AGAIN: Final = 1.0
 """Seconds: whoever is silent may have become so between connecting and being known to be connected."""
 
@@ -78,6 +82,9 @@ def connect(connection: BaseDatabaseWrapper) -> None:
             if not getattr(connection, "mysql_is_mariadb", False):
                 # Or it would tell the disk's use of yesterday.
                 cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {SQLITES_PATIENCE}")
 
 
 @contextlib.contextmanager
@@ -112,6 +119,11 @@ def _cut(connection: BaseDatabaseWrapper) -> None:
     # Of a connection that is being closed, drivers raise errors of their own.
     with contextlib.suppress(OSError, connection.Database.Error), socket.socket(fileno=os.dup(driver.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
+
+
+def file_patience(connection: BaseDatabaseWrapper) -> float:
+    """Seconds to wait until no other process writes to SQLite's file, as the project has it."""
+    return float(connection.settings_dict["OPTIONS"].get("timeout", FILE_PATIENCE))
 
 
 def hang_up(connection: BaseDatabaseWrapper) -> None:

@@ -5,19 +5,28 @@ project's are for: a level of isolation that sees what others have committed, an
 """
 
 import os
+import random
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from django.db import IntegrityError, connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
 from airweave_webhooks.errors import StoreBusy, StoreUnavailable
-from airweave_webhooks.integrations.django.store_connections import bounded, connect, connection_for, hang_up, now_of
-from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, translated
+from airweave_webhooks.integrations.django.store_connections import (
+    bounded,
+    connect,
+    connection_for,
+    file_patience,
+    hang_up,
+    now_of,
+)
+from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, is_file_in_use, translated
+from airweave_webhooks.stores.sqlite_file import RETRY_PAUSE, STEP_ASIDE
 from airweave_webhooks.stores.writer import Writer
 
 T = TypeVar("T")
@@ -69,14 +78,26 @@ class ConnectionThread:
         _threads[id(self)] = self
 
     def _transact(self, run: Run[list[Any]], durable: bool) -> list[Any]:  # noqa: ARG002 - every commit is durable
-        with self._in_use:
-            if self._connection is None:
-                self._connection = connection_for(self._using, self._patience, reading=self._reading)
-                connections[self._using] = self._connection  # in this thread
-            try:
-                return self._until_it_is_alone(self._connection, run)
-            except TRANSLATED as error:
-                raise translated(error, self._connection) from error
+        began = time.monotonic()
+        waited = False
+        while True:
+            with self._in_use:
+                if self._connection is None:
+                    self._connection = connection_for(self._using, self._patience, reading=self._reading)
+                    connections[self._using] = self._connection  # in this thread
+                try:
+                    answers = self._until_it_is_alone(self._connection, run)
+                except TRANSLATED as error:
+                    patience = file_patience(self._connection)
+                    if not (isinstance(error, Error) and is_file_in_use(error)) or time.monotonic() > began + patience:
+                        raise translated(error, self._connection) from error
+                else:
+                    break
+            waited = True
+            time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 - jitter
+        if waited:
+            time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
+        return answers
 
     def _until_it_is_alone(self, connection: BaseDatabaseWrapper, run: Run[T]) -> T:
         for _ in range(TRIES):

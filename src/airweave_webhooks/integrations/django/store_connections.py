@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 from django.db import connections
@@ -70,7 +70,7 @@ def connection_for(using: str, patience: int, *, reading: bool) -> BaseDatabaseW
         if project.Database.__name__ in _MYSQLS:
             silences = {"connect_timeout": CONNECT_PATIENCE, "read_timeout": patience, "write_timeout": patience}
             options = silences | options
-    return type(project)({**settings, "OPTIONS": options}, using)
+    return type(project)({**settings, "AUTOCOMMIT": True, "OPTIONS": options}, using)
 
 
 def connect(connection: BaseDatabaseWrapper) -> None:
@@ -89,7 +89,7 @@ def connect(connection: BaseDatabaseWrapper) -> None:
 
 @contextlib.contextmanager
 def bounded(connection: BaseDatabaseWrapper, patience: float) -> Generator[None]:
-    """For a block, wait for PostgreSQL no longer than so many seconds. Its drivers would wait for ever.
+    """For a block, let PostgreSQL be silent for so many seconds, then end its connection. Its drivers wait for ever.
 
     A server that is stopped still has a kernel that confirms what it gets, so no time-out of TCP's notices it.
     """
@@ -97,16 +97,28 @@ def bounded(connection: BaseDatabaseWrapper, patience: float) -> Generator[None]
         yield
         return
     done = threading.Event()
+    heard = time.monotonic()
+
+    def listen(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal heard
+        heard = time.monotonic()
+        try:
+            return execute(*arguments)
+        finally:
+            heard = time.monotonic()
 
     def watch() -> None:
         pause = patience
         while not done.wait(pause):
-            _cut(connection)
-            pause = CUT_AGAIN
+            pause = heard + patience - time.monotonic()
+            if pause <= 0:
+                _cut(connection)
+                pause = CUT_AGAIN
 
     threading.Thread(target=watch, name="airweave-django-patience", daemon=True).start()
     try:
-        yield
+        with connection.execute_wrapper(listen):
+            yield
     finally:
         done.set()
 

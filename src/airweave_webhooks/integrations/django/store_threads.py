@@ -121,7 +121,7 @@ class ConnectionThread:
                 raise
             connection.close()  # of a server that was silent, the answer may still come
             if time.monotonic() >= give_up:
-                silence = f"database {self._using!r} did not answer within {self._patience} s"
+                silence = f"database {self._using!r} did not answer within {self._patience} s: {error}"
                 raise StoreUnavailable(silence) from error
             if not is_old:
                 raise

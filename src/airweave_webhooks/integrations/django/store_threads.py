@@ -27,7 +27,7 @@ from airweave_webhooks.integrations.django.store_connections import (
 )
 from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, is_file_in_use, translated
 from airweave_webhooks.stores.sqlite_file import RETRY_PAUSE, STEP_ASIDE
-from airweave_webhooks.stores.writer import Writer
+from airweave_webhooks.stores.writer import MOST_JOBS, Writer
 
 T = TypeVar("T")
 
@@ -74,7 +74,10 @@ class ConnectionThread:
         self._connection: BaseDatabaseWrapper | None = None
         # Held for as long as a transaction lasts, so that a fork never meets one.
         self._in_use = threading.Lock()
-        self.run: Writer[Transaction] = Writer(self._transact, self._disconnect, f"airweave-django-{name}")
+        # Each job locks its rows in the order of their ids. Two in one transaction would not, and meet those of other
+        # processes in deadlocks; in SQLite a transaction has the whole file.
+        most = MOST_JOBS if connections[using].vendor == "sqlite" else 1
+        self.run: Writer[Transaction] = Writer(self._transact, self._disconnect, f"airweave-django-{name}", most)
         _threads[id(self)] = self
 
     def _transact(self, run: Run[list[Any]], durable: bool) -> list[Any]:  # noqa: ARG002 - every commit is durable

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 LOCK_PATIENCE: Final = 5
@@ -27,6 +27,9 @@ _NOW_OF_POSTGRES: Final = """
     SELECT extract(epoch FROM clock_timestamp())::float8, set_config('lock_timeout', %s, true),
         set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)
 """
+_BY_INDEX_ON_POSTGRES: Final = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+)
 # Not `unix_timestamp(now(6))`: in the hour that a time zone has twice, that is the wrong one.
 _NOW_OF_MYSQL: Final = "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6))"
 
@@ -136,6 +139,21 @@ def _cut(connection: BaseDatabaseWrapper) -> None:
 def file_patience(connection: BaseDatabaseWrapper) -> float:
     """Seconds to wait until no other process writes to SQLite's file, as the project has it."""
     return float(connection.settings_dict["OPTIONS"].get("timeout", FILE_PATIENCE))
+
+
+@contextlib.contextmanager
+def by_index(connection: BaseDatabaseWrapper) -> Generator[None]:
+    """For a block, let PostgreSQL answer by indexes.
+
+    It expects to find soon in the table what it will not find at all: whether something comes before the first of a
+    long line. Then each delivery of that line costs a reading of the whole table.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(_BY_INDEX_ON_POSTGRES)
+        yield
 
 
 def hang_up(connection: BaseDatabaseWrapper) -> None:

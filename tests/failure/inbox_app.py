@@ -109,14 +109,16 @@ async def counted(delivery: Delivery) -> None:
     _ledger.write("done", delivery.id)
 
 
-@receiver.on("sync.*", order_by=None if _role == "inline" else "sync_job_id", source_type="ordered")
-async def ordered(delivery: Delivery) -> None:
-    """Take a random time, one at a time of a job."""
-    _ledger.write("start", delivery.id)
-    await asyncio.sleep(random.uniform(0, 2 * _work))
-    _ledger.write("effect", delivery.id)
-    await asyncio.sleep(random.uniform(0, 2 * _work))
-    _ledger.write("done", delivery.id)
+if _role != "inline":  # which keeps no order
+
+    @receiver.on("sync.*", order_by="sync_job_id", source_type="ordered")
+    async def ordered(delivery: Delivery) -> None:
+        """Take a random time, one at a time of a job."""
+        _ledger.write("start", delivery.id)
+        await asyncio.sleep(random.uniform(0, 2 * _work))
+        _ledger.write("effect", delivery.id)
+        await asyncio.sleep(random.uniform(0, 2 * _work))
+        _ledger.write("done", delivery.id)
 
 
 @receiver.on("sync.completed", source_type="gated")

@@ -48,15 +48,15 @@ async def test_a_server_that_is_silent(fragile: PostgresServer | MariaDBServer) 
         assert len(await store.tally("default")) == 1
         fragile.freeze()
         began = time.monotonic()
-        asked = await asyncio.gather(
+        in_the_midst: list[Any] = [
             store.claim([a_claim("other")]),
             store.tally("default"),
             asyncio.to_thread(store.renew, [lease], 60.0),
             fresh.tally("default"),
             asyncio.to_thread(fresh.renew, [lease], 60.0),
-            return_exceptions=True,
-        )
-        # The first one is still without a connection.
+        ]
+        asked = list(await asyncio.gather(*in_the_midst, return_exceptions=True))
+        # The first one is without a connection now.
         asked += await asyncio.gather(store.settle([Settle(lease, "done")]), return_exceptions=True)
         took = time.monotonic() - began
         fragile.thaw()

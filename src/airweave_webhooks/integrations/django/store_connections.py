@@ -55,7 +55,7 @@ def connection_for(using: str, patience: int, *, reading: bool) -> BaseDatabaseW
         patience: seconds for which a server may be silent, where the driver can be told and the project does not.
         reading: whether it only reads.
     """
-    project = connections[using]
+    project: Any = connections[using]
     settings: dict[str, Any] = project.settings_dict
     options: dict[str, Any] = dict(settings["OPTIONS"])
     if project.vendor == "sqlite":
@@ -73,7 +73,8 @@ def connection_for(using: str, patience: int, *, reading: bool) -> BaseDatabaseW
         if project.Database.__name__ in _MYSQLS:
             silences = {"connect_timeout": CONNECT_PATIENCE, "read_timeout": patience, "write_timeout": patience}
             options = silences | options
-    return type(project)({**settings, "AUTOCOMMIT": True, "OPTIONS": options}, using)
+    made: BaseDatabaseWrapper = type(project)({**settings, "AUTOCOMMIT": True, "OPTIONS": options}, using)
+    return made
 
 
 def connect(connection: BaseDatabaseWrapper) -> None:
@@ -129,10 +130,8 @@ def bounded(connection: BaseDatabaseWrapper, patience: float) -> Generator[None]
 def _cut(connection: BaseDatabaseWrapper) -> None:
     """Wake up whoever waits for an answer: the connection is as if the server had closed it."""
     driver: Any = connection.connection
-    if driver is None:
-        return
-    # Of a connection that is being closed, drivers raise errors of their own.
-    with contextlib.suppress(OSError, connection.Database.Error), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+    # None has a file while it is being made or closed, which each driver says with an error of its own.
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
 
 

@@ -95,12 +95,11 @@ class ConnectionThread:
                     if not (isinstance(error, Error) and is_file_in_use(error)) or time.monotonic() > began + patience:
                         raise translated(error, self._connection) from error
                 else:
-                    break
+                    if waited:  # whoever had to wait has company
+                        time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
+                    return answers
             waited = True
             time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 - jitter
-        if waited:
-            time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
-        return answers
 
     def _until_it_is_alone(self, connection: BaseDatabaseWrapper, run: Run[T]) -> T:
         for _ in range(TRIES):

@@ -1,11 +1,16 @@
 """Databases of a Django project as fixtures, each an alias that Django knows. Django is imported when one is used."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from servers.mariadb import MariaDBServer
+    from servers.postgres import PostgresServer
 
 ALIASES = ["sqlite", "postgres", "mariadb"]
 
@@ -73,3 +78,20 @@ def django_alias(request: pytest.FixtureRequest) -> str:
     """Each of them, one after the other."""
     alias: str = request.getfixturevalue(f"django_{request.param}")
     return alias
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def fragile(request: pytest.FixtureRequest) -> "Iterator[PostgresServer | MariaDBServer]":
+    """A server that the test may stop and freeze, with a migrated database that Django calls `fragile`."""
+    from django_databases import known, mariadb_database, migrate, postgres_database
+
+    with contextlib.ExitStack() as until_the_end:
+        if request.param == "postgres":
+            server = request.getfixturevalue("fragile_server")
+            settings = until_the_end.enter_context(postgres_database(server.url))
+        else:
+            server = request.getfixturevalue("fragile_mariadb")
+            settings = until_the_end.enter_context(mariadb_database(server.address))
+        until_the_end.enter_context(known("fragile", settings))
+        migrate("fragile")
+        yield server

@@ -68,11 +68,16 @@ def _execute(address: dict[str, Any], statement: str) -> None:
         cursor.execute(statement)
 
 
+def make_known(alias: str, settings: dict[str, Any]) -> None:
+    """Let Django know a database, for good."""
+    connections.settings[alias] = settings
+    connections.configure_settings(connections.settings)
+
+
 @contextlib.contextmanager
 def known(alias: str, settings: dict[str, Any]) -> Iterator[str]:
     """Let Django know a database, for a block."""
-    connections.settings[alias] = settings
-    connections.configure_settings(connections.settings)
+    make_known(alias, settings)
     try:
         yield alias
     finally:

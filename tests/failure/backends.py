@@ -1,18 +1,21 @@
 """The stores that the failure tests run on: a real file, and real servers."""
 
 import contextlib
+import json
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from airweave_webhooks.stores import Store, store_from_url
 
 INBOXES: Final = ["sqlite", "postgres"]
 """Those of them that hold an inbox."""
+DJANGO: Final = "django:"
+"""What the URL of a Django project's database begins with; its settings follow."""
 
 
 class DatabaseServer(Protocol):
@@ -52,6 +55,12 @@ def make_store(url: str, namespace: str) -> Store:
         from airweave_webhooks import RedisStore
 
         return RedisStore(url, prefix=namespace)
+    if url.startswith(DJANGO):
+        from airweave_webhooks.integrations.django import DjangoStore
+        from django_databases import make_known
+
+        make_known(namespace, json.loads(url.removeprefix(DJANGO)))
+        return DjangoStore(namespace)
     return store_from_url(url)
 
 
@@ -133,6 +142,17 @@ class SQLiteFile(Backend):
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         finally:
             connection.close()
+
+
+class DjangoDatabase(Backend):
+    """A database of a Django project, with tables.
+
+    Args:
+        settings: as in `DATABASES`.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(DJANGO + json.dumps(settings), fresh_namespace())
 
 
 class ServerBackend(Backend):

@@ -1,6 +1,6 @@
 """The processes of the inbox's failure tests: `python -m failure.inbox_app ROLE`, set up by the environment.
 
-`web` stores deliveries, `worker` works on them, `both` does both.
+`web` stores deliveries, `worker` works on them, `both` does both; `inline` stores nothing that it has not done.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import uvicorn
 
-from airweave_webhooks import Delivery, Inbox, Receiver, SQLiteStore
-from failure.backends import make_store
+from airweave_webhooks import Delivery, Inbox, Inline, Receiver, SQLiteStore
+from failure.backends import DJANGO, make_store
 from failure.crashes import deadly_app, die_at, prepare
 from failure.ledger import Ledger
 
@@ -50,19 +50,22 @@ if isinstance(_store, SQLiteStore):
     _store = SQLiteStore(_store.path, patience=_set["PATIENCE"])
 prepare(_store, _ledger)
 
-receiver = Receiver(
-    store=_store,
-    mode=Inbox(
-        worker=_role == "both",
-        lease=_set["LEASE"],
-        shutdown_grace=_set["SHUTDOWN_GRACE"],
-        concurrency=int(_set["CONCURRENCY"]),
-        max_attempts=int(_set["MAX_ATTEMPTS"]),
-        first_pause=0.05,
-        longest_pause=0.2,
-        poll=0.05,
-    ),
+_inbox = Inbox(
+    worker=_role == "both",
+    lease=_set["LEASE"],
+    shutdown_grace=_set["SHUTDOWN_GRACE"],
+    concurrency=int(_set["CONCURRENCY"]),
+    max_attempts=int(_set["MAX_ATTEMPTS"]),
+    first_pause=0.05,
+    longest_pause=0.2,
+    poll=0.05,
 )
+receiver = Receiver(store=_store, mode=Inline(lease=_set["LEASE"]) if _role == "inline" else _inbox)
+
+if os.environ["STORE"].startswith(DJANGO):
+    from failure.django_counting import counting
+
+    receiver.include(counting(os.environ["NAMESPACE"], _ledger))
 
 
 @receiver.on("sync.completed", source_type="awaiting")
@@ -106,14 +109,16 @@ async def counted(delivery: Delivery) -> None:
     _ledger.write("done", delivery.id)
 
 
-@receiver.on("sync.*", order_by="sync_job_id", source_type="ordered")
-async def ordered(delivery: Delivery) -> None:
-    """Take a random time, one at a time of a job."""
-    _ledger.write("start", delivery.id)
-    await asyncio.sleep(random.uniform(0, 2 * _work))
-    _ledger.write("effect", delivery.id)
-    await asyncio.sleep(random.uniform(0, 2 * _work))
-    _ledger.write("done", delivery.id)
+if _role != "inline":  # which keeps no order
+
+    @receiver.on("sync.*", order_by="sync_job_id", source_type="ordered")
+    async def ordered(delivery: Delivery) -> None:
+        """Take a random time, one at a time of a job."""
+        _ledger.write("start", delivery.id)
+        await asyncio.sleep(random.uniform(0, 2 * _work))
+        _ledger.write("effect", delivery.id)
+        await asyncio.sleep(random.uniform(0, 2 * _work))
+        _ledger.write("done", delivery.id)
 
 
 @receiver.on("sync.completed", source_type="gated")

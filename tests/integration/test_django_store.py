@@ -1,10 +1,12 @@
 """`DjangoStore` beyond the contract: several processes, forks, servers that come and go, and what its errors say."""
 
 import asyncio
+import contextlib
 import json
+import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from django.db import connections
 from airweave_webhooks import ConfigurationError, Inbox, Receiver
 from airweave_webhooks.errors import StoreBusy, StoreUnavailable
 from airweave_webhooks.integrations.django import DjangoStore
-from airweave_webhooks.stores.base import Lease, Settle
+from airweave_webhooks.stores.base import Key, Lease, Settle
 from airweave_webhooks.stores.inbox import Backlog, Search
 from airweave_webhooks.testing.contracts import a_claim, a_delivery, a_take, lease_of, opened
 from conftest import SECRET
@@ -70,6 +72,27 @@ def one_winner(processes: "list[subprocess.Popen[str]]") -> None:
 def test_one_process_wins_a_delivery(django_alias: str) -> None:
     """However many claim it at once."""
     one_winner([start("claim", django_alias) for _ in range(PROCESSES)])
+
+
+async def test_copies_that_are_claimed_and_settled_at_once(django_alias: str) -> None:
+    """By several processes, each with more than one batch under way: no deadlock, and no lease is given twice."""
+    fences: Counter[tuple[Key, int]] = Counter()
+
+    async def work(store: DjangoStore) -> None:
+        for _ in range(10):
+            claims = [a_claim(f"{number:02}") for number in sorted(random.sample(range(40), 8))]
+            answers = await store.claim(claims)  # a deadlock would raise `StoreBusy`
+            both = zip(claims, answers, strict=True)
+            leases = [lease_of(claim, answer) for claim, answer in both if answer.verdict == "claimed"]
+            fences.update((lease.key, lease.fence) for lease in leases)
+            assert all(await store.settle([Settle(lease, "pending", delay=0.0) for lease in leases]))
+
+    async with contextlib.AsyncExitStack() as stores, asyncio.TaskGroup() as group:
+        for _ in range(PROCESSES):
+            store = await stores.enter_async_context(opened(lambda: DjangoStore(django_alias)))
+            for _ in range(4):
+                group.create_task(work(store))
+    assert set(fences.values()) == {1}
 
 
 @pytest.mark.parametrize(("server", "level"), [("postgres", 4), ("mariadb", "repeatable read")])
@@ -136,18 +159,6 @@ async def test_memory_is_not_durable() -> None:
     with pytest.raises(ConfigurationError, match="no inbox that outlives"):
         async with receiver:
             pass
-
-
-@pytest.fixture(params=["postgres", "mariadb"])
-def fragile(request: pytest.FixtureRequest) -> Iterator[PostgresServer | MariaDBServer]:
-    """A server that the test may stop, with a migrated database that Django calls `fragile`."""
-    server: PostgresServer | MariaDBServer = request.getfixturevalue(
-        "fragile_server" if request.param == "postgres" else "fragile_mariadb"
-    )
-    database = postgres_database(server.url) if isinstance(server, PostgresServer) else mariadb_database(server.address)
-    with database as settings, known("fragile", settings):
-        migrate("fragile")
-        yield server
 
 
 async def test_a_server_that_comes_and_goes(fragile: PostgresServer | MariaDBServer) -> None:

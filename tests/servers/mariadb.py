@@ -130,6 +130,16 @@ class MariaDBServer:
         """Kill at once: as a power cut does, but for the disk."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Let it neither answer nor end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
@@ -145,7 +155,7 @@ def mariadb_server() -> Iterator[MariaDBServer]:
 
 @pytest.fixture
 def fragile_mariadb() -> Iterator[MariaDBServer]:
-    """A running server that the test may stop and kill."""
+    """A running server that the test may stop, kill and freeze."""
     yield from _running()
 
 
@@ -174,6 +184,7 @@ def _running() -> Iterator[MariaDBServer]:
             yield server
         finally:
             with contextlib.suppress(ProcessLookupError):
+                server.thaw()
                 server.stop()
     finally:
         shutil.rmtree(folder)

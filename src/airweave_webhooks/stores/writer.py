@@ -38,6 +38,7 @@ class Writer(Generic[Connection]):
         transact: commits a function of the connection, durably or not.
         close: closes the connection; called in the thread, at the end.
         name: the thread's.
+        most_jobs: in one transaction.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Writer(Generic[Connection]):
         transact: Callable[[Callable[[Connection], list[Any]], bool], list[Any]],
         close: Callable[[], None],
         name: str,
+        most_jobs: int = MOST_JOBS,
     ) -> None:
         self._transact = transact
         self._close = close
+        self._most_jobs = most_jobs
         self._jobs: queue.SimpleQueue[Job[Connection] | asyncio.Future[None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -86,7 +89,7 @@ class Writer(Generic[Connection]):
                     jobs.append(item)
                 else:
                     closing = item
-                more = closing is None and len(jobs) < MOST_JOBS and not self._jobs.empty()
+                more = closing is None and len(jobs) < self._most_jobs and not self._jobs.empty()
             if jobs:
                 self._run(jobs)
             if closing is not None:

@@ -1,22 +1,40 @@
 """The store's own connections to the project's database, and the database's clock."""
 
+import contextlib
+import os
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 LOCK_PATIENCE: Final = 5
 """Seconds to wait for another transaction's lock, on PostgreSQL and MySQL: those of the store last milliseconds."""
+CONNECT_PATIENCE: Final = 3
+"""Seconds for a server to take a connection, unless the project says otherwise. Whole ones, as drivers want them."""
+FILE_PATIENCE: Final = 5.0
+"""What Python's `sqlite3` waits for if nobody says otherwise. Seconds."""
+SQLITES_PATIENCE: Final = 20
+"""Milliseconds of it that SQLite waits by itself. It sleeps ever longer, and would starve whoever came late."""
+CUT_AGAIN: Final = 1.0
+"""Seconds: whoever is silent may have become so between connecting and being known to be connected."""
 
 # Settings for the transaction that it begins, and the server's clock. A stricter durability of the project's stays.
 _NOW_OF_POSTGRES: Final = """
     SELECT extract(epoch FROM clock_timestamp())::float8, set_config('lock_timeout', %s, true),
         set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)
 """
+_BY_INDEX_ON_POSTGRES: Final = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+)
 # Not `unix_timestamp(now(6))`: in the hour that a time zone has twice, that is the wrong one.
 _NOW_OF_MYSQL: Final = "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6))"
+
+# Drivers that Django itself supports, or that pass for one; others name their time-outs otherwise.
+_MYSQLS: Final = frozenset({"MySQLdb", "pymysql"})
 
 _DISK_OF_POSTGRES: Final = "SELECT pg_total_relation_size(%s::regclass)"
 _DISK_OF_MYSQL: Final = """
@@ -29,14 +47,15 @@ _DISK_OF_SQLITE: Final = """
 """
 
 
-def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
+def connection_for(using: str, patience: int, *, reading: bool) -> BaseDatabaseWrapper:
     """Make a connection that belongs to nobody else. It connects when it is first used.
 
     Args:
         using: the database's alias.
+        patience: seconds for which a server may be silent, where the driver can be told and the project does not.
         reading: whether it only reads.
     """
-    project = connections[using]
+    project: Any = connections[using]
     settings: dict[str, Any] = project.settings_dict
     options: dict[str, Any] = dict(settings["OPTIONS"])
     if project.vendor == "sqlite":
@@ -48,9 +67,14 @@ def connection_for(using: str, *, reading: bool) -> BaseDatabaseWrapper:
 
         options["isolation_level"] = IsolationLevel.READ_COMMITTED
         options.pop("pool", None)  # a connection that is kept for long belongs into no pool
+        options.setdefault("connect_timeout", CONNECT_PATIENCE)
     elif project.vendor == "mysql":
         options["isolation_level"] = "read committed"
-    return type(project)({**settings, "OPTIONS": options}, using)
+        if project.Database.__name__ in _MYSQLS:
+            silences = {"connect_timeout": CONNECT_PATIENCE, "read_timeout": patience, "write_timeout": patience}
+            options = silences | options
+    made: BaseDatabaseWrapper = type(project)({**settings, "AUTOCOMMIT": True, "OPTIONS": options}, using)
+    return made
 
 
 def connect(connection: BaseDatabaseWrapper) -> None:
@@ -62,6 +86,73 @@ def connect(connection: BaseDatabaseWrapper) -> None:
             if not getattr(connection, "mysql_is_mariadb", False):
                 # Or it would tell the disk's use of yesterday.
                 cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {SQLITES_PATIENCE}")
+
+
+@contextlib.contextmanager
+def bounded(connection: BaseDatabaseWrapper, patience: float) -> Generator[None]:
+    """For a block, let PostgreSQL be silent for so many seconds, then end its connection. Its drivers wait for ever.
+
+    A server that is stopped still has a kernel that confirms what it gets, so no time-out of TCP's notices it.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    done = threading.Event()
+    heard = time.monotonic()
+
+    def listen(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal heard
+        heard = time.monotonic()
+        try:
+            return execute(*arguments)
+        finally:
+            heard = time.monotonic()
+
+    def watch() -> None:
+        pause = patience
+        while not done.wait(pause):
+            pause = heard + patience - time.monotonic()
+            if pause <= 0:
+                _cut(connection)
+                pause = CUT_AGAIN
+
+    threading.Thread(target=watch, name="airweave-django-patience", daemon=True).start()
+    try:
+        with connection.execute_wrapper(listen):
+            yield
+    finally:
+        done.set()
+
+
+def _cut(connection: BaseDatabaseWrapper) -> None:
+    """Wake up whoever waits for an answer: the connection is as if the server had closed it."""
+    driver: Any = connection.connection
+    # None has a file while it is being made or closed, which each driver says with an error of its own.
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def file_patience(connection: BaseDatabaseWrapper) -> float:
+    """Seconds to wait until no other process writes to SQLite's file, as the project has it."""
+    return float(connection.settings_dict["OPTIONS"].get("timeout", FILE_PATIENCE))
+
+
+@contextlib.contextmanager
+def by_index(connection: BaseDatabaseWrapper) -> Generator[None]:
+    """For a block, let PostgreSQL answer by indexes.
+
+    It expects to find soon in the table what it will not find at all: whether something comes before the first of a
+    long line. Then each delivery of that line costs a reading of the whole table.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(_BY_INDEX_ON_POSTGRES)
+        yield
 
 
 def hang_up(connection: BaseDatabaseWrapper) -> None:

@@ -50,6 +50,11 @@ def is_no_table(error: Error) -> bool:
     return code_of(error) in _NO_TABLE or str(error).startswith(("no such table", "no such column"))
 
 
+def is_file_in_use(error: Error) -> bool:
+    """Whether SQLite's file is locked by another connection."""
+    return isinstance(error.__cause__, sqlite3.Error) and code_of(error) == sqlite3.SQLITE_BUSY
+
+
 def migrate_command(using: str) -> str:
     """What makes the tables."""
     option = "" if using == "default" else f" --database={using}"

@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from airweave_webhooks.integrations.django.models import Delivery, Queue, Worker
-from airweave_webhooks.integrations.django.store_connections import disk_of
+from airweave_webhooks.integrations.django.store_connections import by_index, disk_of
 from airweave_webhooks.integrations.django.store_records import (
     WITH_BODY,
     WITH_BODY_OR_NOT,
@@ -38,7 +38,8 @@ def take(transaction: Transaction, wish: Take) -> list[Taken]:
     again = ours.filter(state="leased", token=wish.token).order_by("received_at", "tenant", "key")
     ids = list(again.values_list("id", flat=True))
     if not ids:
-        ids = _choose(transaction, ours, wish)
+        with by_index(connections[transaction.using]):
+            ids = _choose(transaction, ours, wish)
         _lease(transaction, ids, wish)
     return _taken(transaction, ids, wish.token)
 
@@ -145,12 +146,13 @@ def backlog(transaction: Transaction, receiver: str) -> Backlog:
     all_ours = deliveries(transaction).filter(receiver_hash=hash_of(receiver))
     ours = all_ours.filter(WITH_BODY)
     free = ours.filter(_is_free(transaction))
-    since = [
-        *free.filter(state="pending", due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:1],
-        *free.filter(state="leased", lease_until__lte=now)
-        .order_by("lease_until")
-        .values_list("lease_until", flat=True)[:1],
-    ]
+    with by_index(connections[transaction.using]):
+        since = [
+            *free.filter(state="pending", due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:1],
+            *free.filter(state="leased", lease_until__lte=now)
+            .order_by("lease_until")
+            .values_list("lease_until", flat=True)[:1],
+        ]
     workers = Worker.objects.using(transaction.using).filter(receiver=as_text(receiver) or "")
     seen = workers.order_by("-seen_at").values_list("seen_at", flat=True).first()
     lost = all_ours.filter(leases_lost__gt=0).aggregate(sum=Sum("leases_lost"))["sum"]

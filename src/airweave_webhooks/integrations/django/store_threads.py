@@ -5,19 +5,29 @@ project's are for: a level of isolation that sees what others have committed, an
 """
 
 import os
+import random
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from django.db import IntegrityError, connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
-from airweave_webhooks.errors import StoreBusy
-from airweave_webhooks.integrations.django.store_connections import connect, connection_for, hang_up, now_of
-from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, translated
-from airweave_webhooks.stores.writer import Writer
+from airweave_webhooks.errors import StoreBusy, StoreUnavailable
+from airweave_webhooks.integrations.django.store_connections import (
+    bounded,
+    connect,
+    connection_for,
+    file_patience,
+    hang_up,
+    now_of,
+)
+from airweave_webhooks.integrations.django.store_errors import TRANSLATED, cause_of, is_file_in_use, translated
+from airweave_webhooks.stores.sqlite_file import RETRY_PAUSE, STEP_ASIDE
+from airweave_webhooks.stores.writer import MOST_JOBS, Writer
 
 T = TypeVar("T")
 
@@ -35,6 +45,10 @@ Run: TypeAlias = Callable[[Transaction], T]
 
 # Each time somebody else has just inserted what was missing, and it is looked at again.
 TRIES: Final = 10
+PATIENCE: Final = 10
+"""Seconds for which a server may be silent: more than any lock is waited for, and less than a lease lasts."""
+READING_PATIENCE: Final = 30
+"""Likewise where operators ask, who may count millions."""
 FORK_PATIENCE: Final = 5.0
 """Seconds to wait for a transaction under way before a fork. One that takes longer keeps its connection."""
 
@@ -56,21 +70,36 @@ class ConnectionThread:
     def __init__(self, using: str, name: str, *, reading: bool = False) -> None:
         self._using = using
         self._reading = reading
+        self._patience: int = READING_PATIENCE if reading else PATIENCE
         self._connection: BaseDatabaseWrapper | None = None
         # Held for as long as a transaction lasts, so that a fork never meets one.
         self._in_use = threading.Lock()
-        self.run: Writer[Transaction] = Writer(self._transact, self._disconnect, f"airweave-django-{name}")
+        # Each job locks its rows in the order of their ids. Two in one transaction would not, and meet those of other
+        # processes in deadlocks; in SQLite a transaction has the whole file.
+        most = MOST_JOBS if connections[using].vendor == "sqlite" else 1
+        self.run: Writer[Transaction] = Writer(self._transact, self._disconnect, f"airweave-django-{name}", most)
         _threads[id(self)] = self
 
     def _transact(self, run: Run[list[Any]], durable: bool) -> list[Any]:  # noqa: ARG002 - every commit is durable
-        with self._in_use:
-            if self._connection is None:
-                self._connection = connection_for(self._using, reading=self._reading)
-                connections[self._using] = self._connection  # in this thread
-            try:
-                return self._until_it_is_alone(self._connection, run)
-            except TRANSLATED as error:
-                raise translated(error, self._connection) from error
+        began = time.monotonic()
+        waited = False
+        while True:
+            with self._in_use:
+                if self._connection is None:
+                    self._connection = connection_for(self._using, self._patience, reading=self._reading)
+                    connections[self._using] = self._connection  # in this thread
+                try:
+                    answers = self._until_it_is_alone(self._connection, run)
+                except TRANSLATED as error:
+                    patience = file_patience(self._connection)
+                    if not (isinstance(error, Error) and is_file_in_use(error)) or time.monotonic() > began + patience:
+                        raise translated(error, self._connection) from error
+                else:
+                    if waited:  # whoever had to wait has company
+                        time.sleep(random.uniform(0, STEP_ASIDE))  # noqa: S311 - jitter
+                    return answers
+            waited = True
+            time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 - jitter
 
     def _until_it_is_alone(self, connection: BaseDatabaseWrapper, run: Run[T]) -> T:
         for _ in range(TRIES):
@@ -86,15 +115,25 @@ class ConnectionThread:
         Whatever the store asks can be asked twice.
         """
         is_old = connection.connection is not None
+        give_up = time.monotonic() + self._patience
         try:
             return self._once(connection, run)
         except (OperationalError, InterfaceError) as error:
-            if not is_old or cause_of(error) != "lost":
+            if cause_of(error) != "lost":
                 raise
-        connection.close()
+            connection.close()  # of a server that was silent, the answer may still come
+            if time.monotonic() >= give_up:
+                silence = f"database {self._using!r} did not answer within {self._patience} s: {error}"
+                raise StoreUnavailable(silence) from error
+            if not is_old:
+                raise
         return self._once(connection, run)
 
     def _once(self, connection: BaseDatabaseWrapper, run: Run[T]) -> T:
+        with bounded(connection, self._patience):
+            return self._at_length(connection, run)
+
+    def _at_length(self, connection: BaseDatabaseWrapper, run: Run[T]) -> T:
         if connection.connection is None:
             connect(connection)
         if self._reading:

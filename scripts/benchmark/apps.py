@@ -302,6 +302,7 @@ CONTENDERS: Final[dict[str, Callable[[], "ASGIApp"]]] = {
     "inbox-worker": inbox_worker,
     "postgres": postgres,
     "redis": redis,
+    "floor-inbox": floors.inbox,
     "floor-postgres": floors.postgres,
     "floor-redis": floors.redis,
     "handwritten-asyncpg": handwritten_asyncpg,

@@ -1,8 +1,8 @@
 """What no receiver on a database gets below: the same statements in the same batches, and none of what makes it right.
 
 A Starlette route that checks the signature, makes the event and the digest, and waits for its part of a batch of claims
-and then of a batch of settles. It has no task of its own, no lease that is kept, no bound, no deadline, no routing, no
-translated error, no reconnection, and believes that everything it claims is new.
+and then, but for an inbox, of a batch of settles. It has no task of its own, no lease that is kept, no bound, no deadline,
+no routing, no translated error, no reconnection, and believes that everything it claims is new.
 """
 # ruff: noqa: PLC0415 - as in `apps`
 
@@ -69,19 +69,17 @@ class Floor:
         self,
         claim: Verb,
         claim_row: Callable[..., Row],
-        settle: Verb,
-        settle_row: Callable[..., Row],
+        settle: Verb | None = None,
+        settle_row: Callable[..., Row] | None = None,
     ) -> None:
         from pydantic import TypeAdapter
-        from standardwebhooks.webhooks import hmac_data
 
         from airweave_webhooks import SyncCompleted
 
         self._key = base64.b64decode(os.environ[SECRET_VARIABLE].removeprefix("whsec_"))
-        self._hmac = hmac_data
         self._parse = TypeAdapter(SyncCompleted).validate_json
         self._claims = Batches(claim)
-        self._settles = Batches(settle)
+        self._settles = Batches(settle) if settle is not None else None
         self._claim_row = claim_row
         self._settle_row = settle_row
 
@@ -94,14 +92,16 @@ class Floor:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        expected = b"v1," + base64.b64encode(self._hmac(self._key, b"%b.%b.%b" % (message_id, timestamp, body)))
+        signed = b"%b.%b.%b" % (message_id, timestamp, body)
+        expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, "sha256"))
         fresh = abs(int(timestamp) - time.time()) < 300
         if not fresh or not hmac.compare_digest(expected, found[b"svix-signature"]):
             raise PermissionError
         event = self._parse(body)
         name, digest = message_id.decode(), hashlib.sha256(body).digest()
-        await self._claims.add(self._claim_row(name, digest, event))
-        await self._settles.add(self._settle_row(name, digest))
+        await self._claims.add(self._claim_row(name, digest, event, body))
+        if self._settles is not None and self._settle_row is not None:
+            await self._settles.add(self._settle_row(name, digest))
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await send({"type": "http.response.body", "body": _ANSWER})
 
@@ -111,6 +111,51 @@ def _routed(endpoint: Floor, lifespan: Callable[[Any], AbstractAsyncContextManag
     from starlette.routing import Route
 
     return Starlette(routes=[Route(PATH, endpoint)], lifespan=lifespan)
+
+
+def inbox() -> "ASGIApp":
+    """Acknowledges what is on the disk in SQLite, with one thread that writes."""
+    import sqlite3
+    from concurrent.futures import ThreadPoolExecutor
+
+    from airweave_webhooks import SQLiteStore, SyncCompleted
+    from airweave_webhooks.stores import sqlite_schema
+
+    writer = ThreadPoolExecutor(1)
+    connections: list[sqlite3.Connection] = []
+
+    def connect() -> None:
+        connections.append(sqlite3.connect("deliveries.db", isolation_level=None))
+        connections[0].execute("PRAGMA synchronous = FULL")
+
+    def write(batch: Sequence[Row]) -> int:
+        connection = connections[0]
+        connection.execute("BEGIN IMMEDIATE")
+        rows = [value for row in sorted(batch) for value in row]
+        new = connection.execute(sqlite_schema.insert(len(batch)), rows).rowcount
+        connection.execute("COMMIT")
+        return new
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncGenerator[None]:
+        store = SQLiteStore("deliveries.db")
+        await store.open()  # makes the tables
+        await store.close()
+        await asyncio.wrap_future(writer.submit(connect))
+        yield
+        await asyncio.wrap_future(writer.submit(connections[0].close))
+
+    # In the order of the statement's place-holders; the digest is as good a token as any.
+    def claim_row(name: str, digest: bytes, event: SyncCompleted, body: bytes) -> Row:
+        facts = (event.event_type, event.collection_readable_id, event.source_type, str(event.sync_job_id))
+        known = (time.time(), "default", "", name, name, bytearray(digest), *facts, event.timestamp.timestamp())
+        kept = (time.time(), '{"content-type": "application/json"}', "", bytearray(body))
+        return (*known, bytearray(digest), "host:1", "", "pending", LEASE, *kept)
+
+    async def claim(batch: Sequence[Row]) -> int:
+        return await asyncio.wrap_future(writer.submit(write, batch))
+
+    return _routed(Floor(claim, claim_row), lifespan)
 
 
 def postgres() -> "ASGIApp":
@@ -141,7 +186,7 @@ def postgres() -> "ASGIApp":
         return len(await cursor.fetchall())
 
     # The digest is as good a token as any.
-    def claim_row(name: str, digest: bytes, event: SyncCompleted) -> Row:
+    def claim_row(name: str, digest: bytes, event: SyncCompleted, _body: bytes) -> Row:
         facts = (event.event_type, event.collection_readable_id, event.source_type, str(event.sync_job_id))
         no_reason_no_body = (None,) * 5
         of_claim = (digest, digest, "leased", *facts, event.timestamp, "host:1", *no_reason_no_body, LEASE)
@@ -178,7 +223,7 @@ def redis() -> "ASGIApp":
     async def run(script: str, batch: Sequence[Row]) -> int:
         return sum(await sessions[0].run(script, [Item(name, values) for name, values in batch]))
 
-    def claim_row(name: str, digest: bytes, event: SyncCompleted) -> Row:
+    def claim_row(name: str, digest: bytes, event: SyncCompleted, _body: bytes) -> Row:
         facts = (event.event_type, event.collection_readable_id, event.source_type, str(event.sync_job_id))
         of_claim = (round(LEASE * 1e6), "host:1", "leased", "", b"", "", 30 * 86_400_000)
         return (name.encode(), (name, digest, digest, *facts, event.timestamp.isoformat(), *of_claim))

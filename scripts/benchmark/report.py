@@ -89,6 +89,7 @@ RATIOS: Final = (
     Promise("memory - bare, CPU", "memory", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
     # Nothing is promised of these: they say what no receiver can avoid.
     Promise("floor - bare, CPU", "floor", "bare", 12, 7, _extra_cpu, unit=" µs", less_is_better=True),
+    Promise("floor-inbox / starlette", "floor-inbox", "starlette", 0.30, 0.45, _rate),
     Promise("floor-postgres / starlette", "floor-postgres", "starlette", 0.30, 0.45, _rate),
     Promise("floor-redis / starlette", "floor-redis", "starlette", 0.30, 0.45, _rate),
 )

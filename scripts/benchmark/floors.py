@@ -1,8 +1,8 @@
 """What no receiver on a database gets below: the same statements in the same batches, and none of what makes it right.
 
 A Starlette route that checks the signature, makes the event and the digest, and waits for its part of a batch of claims
-and then, but for an inbox, of a batch of settles. It has no task of its own, no lease that is kept, no bound, no deadline,
-no routing, no translated error, no reconnection, and believes that everything it claims is new.
+and then, but for an inbox, of a batch of settles. It has no task of its own, no lease that is kept, no bound, no
+deadline, no routing, no translated error, no reconnection, and believes that everything it claims is new.
 """
 # ruff: noqa: PLC0415 - as in `apps`
 

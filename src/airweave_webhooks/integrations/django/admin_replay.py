@@ -1,8 +1,9 @@
 """Replaying deliveries from the admin: which of those that were picked can be, and doing it."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django import forms
@@ -102,17 +103,28 @@ def replay(deliveries: _Deliveries, user: Any, why: str) -> Iterator[Replayed]:
     """
     # All of them first: on SQLite a query that is still read would keep the store from writing.
     ids = list(deliveries.filter(REPLAYABLE).order_by("receiver_hash", "received_at").values_list("pk", flat=True))
-    store = DjangoStore(deliveries.db)
-    for start in range(0, len(ids), REPLAY_BATCH):
-        some = Delivery.objects.using(deliveries.db).filter(pk__in=ids[start : start + REPLAY_BATCH])
-        rows = list(some.only("receiver", "tenant", "key", "event_type", "message_id"))
-        refused: dict[Key, Why] = {}
-        for receiver, keys in _by_receiver(map(_key, rows)):
-            work = Deliveries(store, receiver).replay_keys(keys, who=user.get_username(), why=why)
-            refused.update(asyncio.run(work))
-        done = [row for row in rows if _key(row) not in refused]
-        LogEntry.objects.log_actions(user.pk, done, CHANGE, f"Replayed: {why}")
-        yield Replayed(len(done), Counter(refused.values()))
+    with _opened(DjangoStore(deliveries.db)) as (store, runner):
+        for start in range(0, len(ids), REPLAY_BATCH):
+            some = Delivery.objects.using(deliveries.db).filter(pk__in=ids[start : start + REPLAY_BATCH])
+            rows = list(some.only("receiver", "tenant", "key", "event_type", "message_id"))
+            refused: dict[Key, Why] = {}
+            for receiver, keys in _by_receiver(map(_key, rows)):
+                work = Deliveries(store, receiver).replay_keys(keys, who=user.get_username(), why=why)
+                refused.update(runner.run(work))
+            done = [row for row in rows if _key(row) not in refused]
+            LogEntry.objects.log_actions(user.pk, done, CHANGE, f"Replayed: {why}")
+            yield Replayed(len(done), Counter(refused.values()))
+
+
+@contextlib.contextmanager
+def _opened(store: DjangoStore) -> Generator[tuple[DjangoStore, asyncio.Runner]]:
+    """Keep a store open over all batches: each would connect anew."""
+    with asyncio.Runner() as runner:
+        runner.run(store.open())
+        try:
+            yield store, runner
+        finally:
+            runner.run(store.close())
 
 
 def _key(row: Delivery) -> Key:

@@ -1,7 +1,7 @@
 """The views: one for ASGI, one for WSGI. Both only translate; the receiver runs in the background of the process."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from airweave_webhooks.asgi import METHOD_NOT_ALLOWED
 from airweave_webhooks.delivery import Reply
-from airweave_webhooks.errors import ConfigurationError, Unavailable
+from airweave_webhooks.errors import ConfigurationError, Refused, Unavailable
 from airweave_webhooks.integrations.background import Background
 from airweave_webhooks.integrations.django import configuration
 from airweave_webhooks.integrations.django.mounts import mark
@@ -38,19 +38,13 @@ def receiver_view(receiver: Receiver | None = None) -> Callable[..., Coroutine[A
     where = _where(receiver)
 
     async def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
-        if request.method != "POST":
-            return _no_delivery(request)
+        begun = _begin(request, where)
+        if isinstance(begun, HttpResponse):
+            return begun
         try:
-            answering, background = where()
-        except ConfigurationError as error:
-            return _response(configuration.refuse(error))
-        incoming = _incoming(request)
-        body = read(answering, incoming)
-        try:
-            reply = await background.wait_for(receive(answering, incoming, body, _text(tenant)))
+            return _response(await begun.background.wait_for(begun.receive(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = refuse(answering, body, error)
-        return _response(reply)
+            return _response(refuse(begun.receiver, begun.body, error))
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=True)
 
@@ -69,21 +63,40 @@ def receiver_view_sync(receiver: Receiver | None = None) -> Callable[..., HttpRe
     where = _where(receiver)
 
     def airweave(request: HttpRequest, tenant: object = None) -> HttpResponse:
-        if request.method != "POST":
-            return _no_delivery(request)
+        begun = _begin(request, where)
+        if isinstance(begun, HttpResponse):
+            return begun
         try:
-            answering, background = where()
-        except ConfigurationError as error:
-            return _response(configuration.refuse(error))
-        incoming = _incoming(request)
-        body = read(answering, incoming)
-        try:
-            reply = background.run(receive(answering, incoming, body, _text(tenant)))
+            return _response(begun.background.run(begun.receive(tenant)))
         except (Unavailable, ConfigurationError) as error:
-            reply = refuse(answering, body, error)
-        return _response(reply)
+            return _response(refuse(begun.receiver, begun.body, error))
 
     return mark(_opened_to_strangers(airweave), receiver, is_async=False)
+
+
+class _Begun(NamedTuple):
+    """A request that has been read, and what is to answer it."""
+
+    receiver: Receiver
+    background: Background
+    incoming: Incoming
+    body: bytes | Refused
+
+    def receive(self, tenant: object) -> Coroutine[Any, Any, Reply]:
+        """What the background is to do."""
+        return receive(self.receiver, self.incoming, self.body, None if tenant is None else str(tenant))
+
+
+def _begin(request: HttpRequest, where: Where) -> _Begun | HttpResponse:
+    """Read a request; what needs no receiver, or has none, is answered."""
+    if request.method != "POST":
+        return _no_delivery(request)
+    try:
+        receiver, background = where()
+    except ConfigurationError as error:
+        return _response(configuration.refuse(error))
+    incoming = _incoming(request)
+    return _Begun(receiver, background, incoming, read(receiver, incoming))
 
 
 def _where(receiver: Receiver | None) -> Where:
@@ -123,10 +136,6 @@ def _reading(request: HttpRequest) -> Callable[[int], bytes]:
             return b""
 
     return read_some
-
-
-def _text(tenant: object) -> str | None:
-    return None if tenant is None else str(tenant)
 
 
 def _no_delivery(request: HttpRequest) -> HttpResponse:
